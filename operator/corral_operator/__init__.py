@@ -1,0 +1,1 @@
+"""What runs workers: here the demo, on one machine."""

@@ -1,0 +1,3 @@
+def register(commands: object) -> None:
+    """Adds the command."""
+

@@ -1,0 +1,71 @@
+"""The `corral` command. Other packages add commands through the entry-point group `corral.commands`.
+
+Exit codes: 0 done, 1 failed, 2 used or set up wrongly.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+
+from corral import logs
+from corral.errors import ConfigurationError, CorralError
+from corral.loading import load_workers
+from corral.process import serve
+from corral.settings import Settings
+from corral.version import VERSION
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; gives the exit code."""
+    parser = build_parser()
+    options = parser.parse_args(argv)
+    if not hasattr(options, "run"):
+        parser.print_help()
+        return 2
+    try:
+        return int(options.run(options))
+    except ConfigurationError as error:
+        print(f"corral: {error}", file=sys.stderr)
+        return 2
+    except CorralError as error:
+        print(f"corral: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with every command that is installed."""
+    parser = argparse.ArgumentParser("corral", description="Background jobs on Redis queues, shared with BullMQ.")
+    parser.add_argument("--version", action="version", version=f"corral {VERSION}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    work = commands.add_parser(
+        "work",
+        help="run the jobs of queues",
+        description="Run workers until SIGTERM or Ctrl-C; a second one hands running jobs back at once. "
+        "Settings come from the environment: REDIS_URL, CORRAL_QUEUES, CORRAL_CONCURRENCY, CORRAL_PREFIX, "
+        "CORRAL_GRACE, CORRAL_PORT, CORRAL_LOG_FORMAT, CORRAL_LOG_LEVEL.",
+    )
+    work.add_argument(
+        "workers",
+        nargs="*",
+        metavar="MODULE:WORKER",
+        help="the worker objects, like emails:worker; default CORRAL_WORKER",
+    )
+    work.set_defaults(run=run_work)
+    for entry in sorted(entry_points(group="corral.commands"), key=lambda entry: entry.name):
+        entry.load()(commands)
+    return parser
+
+
+def run_work(options: argparse.Namespace) -> int:
+    """`corral work`."""
+    settings = Settings.from_env(os.environ)
+    logs.configure(settings.log_format, settings.log_level)
+    references = tuple(options.workers) or settings.workers
+    if not references:
+        raise ConfigurationError("name a worker, like `corral work emails:worker`, or set CORRAL_WORKER")
+    return serve(load_workers(references), settings)
+

@@ -1,0 +1,208 @@
+"""The door to Redis: connections that tell whether a broken call may have been carried out.
+
+redis-py supplies the connections (URL, TLS, ACL, hiredis); its client with retries of its own does not serve here,
+because a script that moves jobs must never be sent twice behind our back.
+"""
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, BusyLoadingError, NoScriptError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeout
+
+from corral.errors import ConfigurationError, RedisRefused, RedisUnavailable
+
+CALL_TIMEOUT = 10.0
+"""Seconds that one call may take before its connection counts as broken."""
+
+_CURES = {
+    "WRONGPASS": "the user name or password is wrong; check REDIS_URL",
+    "NOAUTH": "a password is needed; put it into REDIS_URL, like redis://:password@host:6379",
+    "NOPERM": "the ACL user lacks a permission; Corral's workers need +@all on the keys of their queues",
+    "OOM": "its memory is full; raise maxmemory, or remove finished jobs; the policy should be noeviction",
+    "READONLY": "it is a replica; point REDIS_URL at the primary",
+    "LOADING": "it is loading its data; wait until it is done",
+    "MISCONF": "it cannot save to disk; look at its log",
+    "WRONGTYPE": "a key of this queue holds a value of another type; is the prefix shared with another program?",
+    "BUSY": "a script blocks it; look at its log, or end the script with SCRIPT KILL",
+    "NOREPLICAS": "too few replicas are connected for a write",
+}
+
+
+def redis_url(environ: Mapping[str, str] = os.environ) -> str:
+    """The address from REDIS_URL. Raises ConfigurationError when it is not set or not a Redis URL."""
+    url = environ.get("REDIS_URL", "").strip()
+    if not url:
+        raise ConfigurationError("REDIS_URL is not set; set it, like REDIS_URL=redis://127.0.0.1:6379")
+    return url
+
+
+def address_of(pool: ConnectionPool) -> str:
+    """Where a pool connects to, without credentials."""
+    kwargs = pool.connection_kwargs
+    if "path" in kwargs:
+        return str(kwargs["path"])
+    return f"{kwargs.get('host', 'localhost')}:{kwargs.get('port', 6379)}"
+
+
+def make_pool(redis: "str | Redis | None", client_name: str | None = None) -> ConnectionPool:
+    """A maker of connections for a URL, for an existing client (its settings are copied), or for REDIS_URL.
+
+    Raises ConfigurationError for what is not a Redis URL.
+    """
+    ours: dict[str, Any] = {
+        "protocol": 2,
+        "decode_responses": False,
+        "socket_timeout": None,
+        "retry": Retry(NoBackoff(), 0),
+        "retry_on_error": [],
+        "client_name": client_name,
+        "health_check_interval": 0,
+    }
+    if isinstance(redis, Redis):
+        theirs = redis.connection_pool
+        return ConnectionPool(connection_class=theirs.connection_class, **{**theirs.connection_kwargs, **ours})
+    url = redis if redis is not None else redis_url()
+    try:
+        return ConnectionPool.from_url(url, socket_connect_timeout=5.0, **ours)
+    except (ValueError, TypeError, AttributeError) as error:
+        scheme = urlsplit(url).scheme if isinstance(url, str) else type(url).__name__
+        raise ConfigurationError(
+            f"not a Redis URL (scheme {scheme!r}): it begins with redis://, rediss:// (TLS) or unix://"
+        ) from error
+
+
+class Line:
+    """One connection, for one call at a time. Connects at the first call, and anew after a break."""
+
+    def __init__(self, pool: ConnectionPool) -> None:
+        self._pool = pool
+        self._connection: AbstractConnection | None = None
+
+    async def call(self, *command: Any, timeout: float = CALL_TIMEOUT) -> Any:
+        """Send a command and give Redis' reply, as bytes, numbers and lists.
+
+        Raises RedisUnavailable (with `maybe_done`) or RedisRefused. Cancelled in the middle, it drops the connection.
+        """
+        connection = await self._connected()
+        return await self._exchange(connection, connection.pack_command(*command), 1, timeout)
+
+    async def call_many(self, commands: Sequence[tuple[Any, ...]], timeout: float = CALL_TIMEOUT) -> list[Any]:
+        """Send commands in one round trip and give their replies. Raises as `call`, with the first error."""
+        connection = await self._connected()
+        packed = connection.pack_commands(commands)
+        replies = await self._exchange(connection, packed, len(commands), timeout)
+        return replies if len(commands) > 1 else [replies]
+
+    async def _exchange(self, connection: AbstractConnection, packed: Any, replies: int, timeout: float) -> Any:
+        try:
+            async with asyncio.timeout(timeout):
+                await connection.send_packed_command(packed, check_health=False)
+                if replies == 1:
+                    return await connection.read_response()
+                return [await connection.read_response() for _ in range(replies)]
+        except (ResponseError, AuthenticationError, BusyLoadingError) as error:
+            if not isinstance(error, NoScriptError):
+                # Further replies may be on the way; and after a failover only a new connection can do better.
+                await self.close()
+            raise _refused(error) from None
+        except (RedisError, OSError, TimeoutError) as error:
+            await self.close()
+            raise _unavailable(self._pool, error, maybe_done=True) from None
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _connected(self) -> AbstractConnection:
+        if self._connection is not None and self._connection.is_connected:
+            return self._connection
+        connection = self._pool.make_connection()
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT):
+                await connection.connect()
+        except (ResponseError, AuthenticationError, BusyLoadingError) as error:
+            await connection.disconnect(nowait=True)
+            raise _refused(error) from None
+        except (RedisError, OSError, TimeoutError) as error:
+            await connection.disconnect(nowait=True)
+            raise _unavailable(self._pool, error, maybe_done=False) from None
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        self._connection = connection
+        return connection
+
+    async def close(self) -> None:
+        """Drop the connection. A later call connects anew."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+
+
+class Lines:
+    """A few connections shared by many callers; each call gets one for itself."""
+
+    def __init__(self, pool: ConnectionPool, most: int = 8) -> None:
+        self.pool = pool
+        self._free = asyncio.Semaphore(most)
+        self._idle: list[Line] = []
+
+    async def call(self, *command: Any, timeout: float = CALL_TIMEOUT) -> Any:
+        """As `Line.call`, on a connection that is free; waits for one while all are in use."""
+        async with self._free:
+            line = self._idle.pop() if self._idle else Line(self.pool)
+            try:
+                return await line.call(*command, timeout=timeout)
+            finally:
+                self._idle.append(line)
+
+    async def call_many(self, commands: Sequence[tuple[Any, ...]], timeout: float = CALL_TIMEOUT) -> list[Any]:
+        """As `Line.call_many`, on a connection that is free."""
+        async with self._free:
+            line = self._idle.pop() if self._idle else Line(self.pool)
+            try:
+                return await line.call_many(commands, timeout=timeout)
+            finally:
+                self._idle.append(line)
+
+    async def close(self) -> None:
+        """Close the idle connections."""
+        while self._idle:
+            await self._idle.pop().close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+
+def _refused(error: Exception) -> RedisRefused:
+    text = str(error)
+    # redis-py takes the leading word off the errors it knows, and keeps it in `status_code`.
+    code = getattr(error, "status_code", None) or text.split(" ", 1)[0]
+    if isinstance(error, AuthenticationError) and code not in ("NOAUTH", "WRONGPASS"):
+        code = "NOAUTH"
+    return RedisRefused(f"Redis refused ({code}): {_CURES.get(code, text)}", code)
+
+
+def _unavailable(pool: ConnectionPool, error: Exception, *, maybe_done: bool) -> RedisUnavailable:
+    where = address_of(pool)
+    if isinstance(error, TimeoutError | RedisTimeout):
+        return RedisUnavailable(f"Redis at {where} did not answer in time; is it overloaded?", maybe_done=maybe_done)
+    if maybe_done:
+        return RedisUnavailable(f"the connection to Redis at {where} broke: {_brief(error)}", maybe_done=True)
+    return RedisUnavailable(
+        f"Redis at {where} cannot be reached: {_brief(error)}; is it running, and is REDIS_URL right?"
+    )
+
+
+def _brief(error: Exception) -> str:
+    return str(error).strip().rstrip(".") or type(error).__name__

@@ -1,0 +1,72 @@
+"""Runs one job and says how it ended. Never touches Redis."""
+
+import asyncio
+import inspect
+import traceback
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
+
+from corral.errors import PayloadNotJSON, UnrecoverableError
+from corral.job import Job, to_json
+from corral.lifecycle import Completed, Failed, Interrupted, Outcome
+
+Processor = Callable[[Job], Awaitable[Any]] | Callable[[Job], Any]
+"""The user's function: takes the job, gives its return value (any JSON value). Plain ones run in threads."""
+
+
+class Executor:
+    """Runs a processor, an async one in the event loop and a plain one in one of `threads` threads."""
+
+    def __init__(self, processor: Processor, threads: int) -> None:
+        self._processor = processor
+        self.in_threads = not (
+            inspect.iscoroutinefunction(processor) or inspect.iscoroutinefunction(getattr(processor, "__call__", None))  # noqa: B004
+        )
+        self._threads = ThreadPoolExecutor(threads, "corral-processor") if self.in_threads else None
+
+    async def run(self, job: Job) -> Outcome:
+        """Run the processor once. Raises nothing; a shutdown's cancellation gives Interrupted."""
+        if job.deferred_failure is not None:
+            return Failed(job.deferred_failure, unrecoverable=True)
+        try:
+            return Completed(to_json(await self._call(job), f"the return value of job {job.id}"))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                return Interrupted()
+            return Failed("the processor was cancelled from within", traceback.format_exc())
+        except UnrecoverableError as error:
+            return Failed(_reason(error), _stack(error), unrecoverable=True)
+        except PayloadNotJSON as error:
+            return Failed(str(error))
+        except SystemExit as error:
+            # Left alone it would end the whole worker, with every other job that runs.
+            return Failed(f"the processor called sys.exit({error.code!r})", _stack(error))
+        except Exception as error:  # the border to user code
+            return Failed(_reason(error), _stack(error))
+
+    async def _call(self, job: Job) -> Any:
+        if self._threads is None:
+            return await cast(Awaitable[Any], self._processor(job))
+        value = await asyncio.get_running_loop().run_in_executor(self._threads, self._processor, job)
+        return await value if inspect.isawaitable(value) else value
+
+    def close(self) -> None:
+        """Take no more work into the threads; those that run are not waited for."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _reason(error: BaseException) -> str:
+    return _storable(str(error) or type(error).__name__)
+
+
+def _stack(error: BaseException) -> str:
+    # The first frames are ours and tell a reader nothing.
+    frames = error.__traceback__.tb_next if error.__traceback__ else None
+    return _storable("".join(traceback.format_exception(type(error), error, frames)))
+
+
+def _storable(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()

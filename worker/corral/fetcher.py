@@ -1,0 +1,64 @@
+"""Waits on the marker of a queue, and tells the settler when a take may find something. One loop for each queue."""
+
+import asyncio
+import logging
+import random
+
+from corral.clock import now_ms
+from corral.connection import Line
+from corral.errors import RedisUnavailable
+from corral.keys import Keys
+from corral.settler import Settler
+from corral.slots import Slots
+
+logger = logging.getLogger("corral.fetcher")
+
+POLL_S = 5.0
+"""How long to wait for a marker when no delayed job is known (BullMQ's drainDelay)."""
+LONGEST_WAIT_S = 10.0
+"""The longest wait for a known delayed job: whoever held its marker may have died."""
+
+
+def marker_wait_s(now: int, next_due_ms: int, limited_until_ms: int) -> float:
+    """Seconds to wait for a marker; 0 = look at once. Times in epoch ms, 0 = none."""
+    if limited_until_ms > now:
+        return (limited_until_ms - now) / 1000
+    if not next_due_ms:
+        return POLL_S
+    return min(LONGEST_WAIT_S, max(0.0, (next_due_ms - now) / 1000))
+
+
+class Fetcher:
+    """Blocks on a connection of its own, which carries the name that dashboards count workers by."""
+
+    def __init__(self, line: Line, keys: Keys, settler: Settler, slots: Slots) -> None:
+        self._line, self._keys, self._settler, self._slots = line, keys, settler, slots
+
+    async def run(self) -> None:
+        """The loop. Ends only when cancelled."""
+        failures = 0
+        while True:
+            await self._settler.resting.wait()
+            try:
+                await self._wait_for_marker()
+                failures = 0
+            except RedisUnavailable as error:
+                failures += 1
+                logger.debug("waiting for a marker of %s failed: %s", self._keys.queue, error)
+                await asyncio.sleep(min(5.0, 0.1 * 2 ** min(failures, 6)) * random.uniform(0.5, 1.0))
+            self._settler.look()
+
+    async def _wait_for_marker(self) -> None:
+        now, settler = now_ms(), self._settler
+        wait = marker_wait_s(now, settler.next_due_ms, settler.limited_until_ms)
+        if settler.limited_until_ms > now:
+            await asyncio.sleep(wait)  # a marker would only wake us for nothing
+        elif wait > 0:
+            await self._block(wait)
+
+    async def _block(self, wait: float) -> None:
+        # 2 ms: below 7.0.8 a shorter timeout may round to 0, which means for ever.
+        popped = await self._line.call("BZPOPMIN", self._keys.marker, max(0.002, wait), timeout=wait + 1.0)
+        if popped is not None and not self._slots.free:
+            # Popped for nothing: another worker may have room.
+            await self._line.call("ZADD", self._keys.marker, 0, "0")

@@ -1,0 +1,114 @@
+"""Every Redis key of a queue. P is `<prefix>:<queue>:`, J is `P<job id>`.
+
+    P id                 string   job counter, raised by every add
+    P meta               hash     settings of the queue: paused, concurrency, max, duration, version
+    P wait               list     runnable jobs; head = newest, tail = next
+    P paused             list     where BullMQ 5 keeps `wait` while the queue is paused
+    P active             list     jobs in the hands of a worker; new ones at the head
+    P prioritized        zset     runnable jobs with a priority
+    P pc                 string   sequence counter inside `prioritized`
+    P delayed            zset     jobs for later; score div 4096 = due ms
+    P waiting-children   zset     parents with open children
+    P completed, failed  zset     finished jobs; score = ms when they finished
+    P stalled            set      ids that were active at the last check and not renewed since
+    P stalled-check      string   "a check ran recently"; expires
+    P limiter            string   jobs started in the current rate window; expires
+    P marker             zset     wake-up tokens of blocked workers
+    P events             stream   what happened
+    P repeat             zset     job schedulers
+    P de:<id>, dn:<id>   deduplication owner, and the one job kept back
+    J                    hash     the job
+    J:lock               string   token of who runs it; expires
+    J:logs               list     log rows
+    J:dependencies, J:processed, J:failed, J:unsuccessful   children of a flow parent
+
+The scripts build these names themselves from P, so that one key names the queue (and its slot in a Cluster).
+"""
+
+import base64
+from dataclasses import dataclass
+
+from corral.errors import ConfigurationError, InvalidQueueName
+
+DEFAULT_PREFIX = "bull"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The key names of one queue.
+
+    Raises InvalidQueueName for a queue that is empty or holds a colon, ConfigurationError for an empty prefix.
+    """
+
+    queue: str
+    prefix: str = DEFAULT_PREFIX
+
+    def __post_init__(self) -> None:
+        if not self.queue:
+            raise InvalidQueueName("a queue needs a name; give one, like Queue('emails')")
+        if ":" in self.queue:
+            raise InvalidQueueName(
+                f"queue name {self.queue!r} holds a colon, which separates the parts of a Redis key; "
+                "use another sign, or set the prefix for a namespace"
+            )
+        if not self.prefix:
+            raise ConfigurationError("the key prefix is empty; BullMQ's own default is 'bull'")
+
+    @property
+    def base(self) -> str:
+        """P: the part that all keys of the queue begin with, its last colon included."""
+        return f"{self.prefix}:{self.queue}:"
+
+    @property
+    def wait(self) -> str:
+        return self.base + "wait"
+
+    @property
+    def paused(self) -> str:
+        return self.base + "paused"
+
+    @property
+    def active(self) -> str:
+        return self.base + "active"
+
+    @property
+    def prioritized(self) -> str:
+        return self.base + "prioritized"
+
+    @property
+    def delayed(self) -> str:
+        return self.base + "delayed"
+
+    @property
+    def waiting_children(self) -> str:
+        return self.base + "waiting-children"
+
+    @property
+    def completed(self) -> str:
+        return self.base + "completed"
+
+    @property
+    def failed(self) -> str:
+        return self.base + "failed"
+
+    @property
+    def meta(self) -> str:
+        return self.base + "meta"
+
+    @property
+    def marker(self) -> str:
+        return self.base + "marker"
+
+    def job(self, job_id: str) -> str:
+        """J: the hash of one job."""
+        return self.base + job_id
+
+    def logs(self, job_id: str) -> str:
+        """The log rows of one job."""
+        return f"{self.base}{job_id}:logs"
+
+    def client_name(self, worker: str | None = None) -> str:
+        """Name of a worker's blocking connection: what dashboards count workers by."""
+        encoded = base64.b64encode(self.queue.encode()).decode()
+        suffix = f":w:{worker}" if worker else ""
+        return f"{self.prefix}:{encoded}{suffix}"

@@ -1,0 +1,65 @@
+"""Who listens to a worker. A listener that raises is logged; it never harms a job."""
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal, get_args
+
+from corral.errors import ConfigurationError
+
+logger = logging.getLogger("corral.listeners")
+
+EventName = Literal["completed", "failed", "retries_exhausted", "error", "stalled", "progress", "drained"]
+"""What a worker tells:
+
+completed(job, value)             the job is stored as completed
+failed(job, reason)               an attempt failed and that is stored; more attempts may follow
+retries_exhausted(job, reason)    the last attempt failed
+error(error)                      Redis could not be reached or refused; a lock was lost; the worker goes on
+stalled(job_id)                   a job whose worker died was put back
+progress(job, progress)           a job of this worker stored its progress
+drained()                         a queue of this worker has nothing more to take
+"""
+
+Listener = Callable[..., Any]
+
+
+class Listeners:
+    """The listeners of one worker, plain or async, called in the order in which they were added."""
+
+    def __init__(self) -> None:
+        self._by_event: dict[str, list[Listener]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def add(self, event: str, listener: Listener) -> None:
+        """Raises ConfigurationError for an unknown event."""
+        if event not in get_args(EventName):
+            raise ConfigurationError(f"a worker has no event {event!r}; it has {', '.join(get_args(EventName))}")
+        self._by_event.setdefault(event, []).append(listener)
+
+    def tell(self, event: EventName, *args: Any) -> None:
+        """Call the listeners of an event; async ones run on as tasks of their own."""
+        for listener in self._by_event.get(event, ()):
+            try:
+                result = listener(*args)
+            except Exception:
+                logger.exception("a listener of %r raised", event)
+                continue
+            if inspect.isawaitable(result):
+                task = asyncio.ensure_future(self._await(event, result))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def _await(self, event: str, result: Awaitable[Any]) -> None:
+        try:
+            await result
+        except Exception:
+            logger.exception("a listener of %r raised", event)
+
+    async def close(self, within: float) -> None:
+        """Let the async listeners that run end, for at most `within` seconds."""
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=within)
+            for task in late:
+                task.cancel()

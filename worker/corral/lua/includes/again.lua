@@ -1,0 +1,46 @@
+-- include: leave_active
+-- include: promote
+-- include: delayed
+-- The three ways by which an active job will run again: `retry`, `delay`, `hand_back`.
+
+-- A failed attempt is over: its marks are written, and the job is out of `active`.
+local function end_attempt(P, id, token, reason, stacktrace)
+  local J = P .. id
+  local exists = redis.pcall('HEXISTS', J, 'timestamp')
+  if type(exists) == 'table' or (exists == 0 and redis.call('EXISTS', J) == 0) then return -1 end
+  local code = leave_active(P, id, token)
+  if code ~= 0 then return code end
+  redis.call('HSET', J, 'failedReason', reason, 'stacktrace', stacktrace)
+  redis.call('HINCRBY', J, 'atm', 1)
+  return 0
+end
+
+local function retry(P, settings, id, token, reason, stacktrace, lifo, now)
+  promote(P, settings, now)
+  local code = end_attempt(P, id, token, reason, stacktrace)
+  if code ~= 0 then return code end
+  put_waiting(P, settings, id, priority_of(P .. id), lifo)
+  emit_trimmed(P, settings, 'waiting', 'jobId', id, 'prev', 'active')
+  return 0
+end
+
+local function delay(P, settings, id, token, reason, stacktrace, delay_ms, now)
+  local code = end_attempt(P, id, token, reason, stacktrace)
+  if code ~= 0 then return code end
+  redis.call('HSET', P .. id, 'delay', delay_ms)
+  put_delayed(P, id, now + delay_ms)
+  emit_trimmed(P, settings, 'delayed', 'jobId', id, 'delay', now + delay_ms)
+  mark_delayed(P)
+  return 0
+end
+
+local function hand_back(P, settings, id, token)
+  local J = P .. id
+  local hash = redis.pcall('TYPE', J)
+  if hash.ok ~= 'hash' then return -1 end
+  local code = leave_active(P, id, token)
+  if code ~= 0 then return code end
+  put_front(P, settings, id, priority_of(J))
+  emit_trimmed(P, settings, 'waiting', 'jobId', id, 'prev', 'active')
+  return 0
+end

@@ -1,0 +1,93 @@
+-- include: leave_active
+-- include: parent
+-- include: events
+-- The two ends of a job: `complete` and `fail`.
+
+local function delete_job(J)
+  redis.call('DEL', J, J .. ':logs', J .. ':dependencies', J .. ':processed', J .. ':failed', J .. ':unsuccessful')
+end
+
+-- A job removed by retention no longer holds up its parent.
+local function trim_job(P, set, id, now)
+  local J = P .. id
+  redis.call('ZREM', set, id)
+  local parent_key = redis.pcall('HGET', J, 'parentKey')
+  if type(parent_key) == 'string' then strike_child(parent_key, J, now) end
+  delete_job(J)
+end
+
+-- `keep` is `count:age:limit`, parts empty when there is no bound; '' keeps all.
+local function retain(P, set, keep, now)
+  local count, age, limit = string.match(keep, '^(%d*):(%d*):(%d*)$')
+  count, age, limit = tonumber(count), tonumber(age), tonumber(limit)
+  if age then
+    local oldest = now - age * 1000
+    for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', set, oldest, 0, 'LIMIT', 0, limit or 1000)) do
+      trim_job(P, set, id, now)
+    end
+  end
+  if count then
+    for _, id in ipairs(redis.call('ZREVRANGE', set, count, -1)) do trim_job(P, set, id, now) end
+  end
+end
+
+-- The owner of a deduplication id gives it free at its end, unless a TTL decides.
+local function free_deduplication(P, id, deduplication_id)
+  local key = P .. 'de:' .. deduplication_id
+  local ttl = redis.call('PTTL', key)
+  if ttl == 0 or (ttl == -1 and redis.call('GET', key) == id) then redis.call('DEL', key) end
+end
+
+-- Lays a finished job into its set, or deletes it. `field` is `returnvalue` or `failedReason`.
+-- Gives the number of attempts made.
+local function lay_down(P, id, set, field, text, keep, now)
+  local J = P .. id
+  local made = redis.call('HINCRBY', J, 'atm', 1)
+  if string.sub(keep, 1, 2) == '0:' then
+    delete_job(J)
+    return made
+  end
+  redis.call('ZADD', P .. set, now, id)
+  redis.call('HSET', J, field, text, 'finishedOn', now)
+  if keep ~= '' then retain(P, P .. set, keep, now) end
+  return made
+end
+
+-- What both ends do before anything is laid down. Gives 0 or the code of why not.
+local function let_go(P, id, token, deduplication_id)
+  local code = leave_active(P, id, token)
+  if code == 0 and deduplication_id then free_deduplication(P, id, deduplication_id) end
+  return code
+end
+
+local function complete(P, id, token, value, keep, now)
+  local J = P .. id
+  local known = redis.pcall('HMGET', J, 'timestamp', 'parentKey', 'deid')
+  if known.err then return -1 end
+  if not known[1] and redis.call('EXISTS', J) == 0 then return -1 end
+  if redis.call('EXISTS', J .. ':dependencies', J .. ':unsuccessful') > 0 then
+    return redis.call('EXISTS', J .. ':dependencies') == 1 and -4 or -9
+  end
+  local code = let_go(P, id, token, known[3])
+  if code ~= 0 then return code end
+  if known[2] then child_completed(known[2], J, value, now) end
+  lay_down(P, id, 'completed', 'returnvalue', value, keep, now)
+  emit(P, 'completed', 'jobId', id, 'returnvalue', value, 'prev', 'active')
+  return 0
+end
+
+local function fail(P, id, token, reason, stacktrace, exhausted, keep, now)
+  local J = P .. id
+  local known = redis.pcall('HMGET', J, 'timestamp', 'parentKey', 'parent', 'deid')
+  if known.err then return -1 end
+  if not known[1] and redis.call('EXISTS', J) == 0 then return -1 end
+  local code = let_go(P, id, token, known[4])
+  if code ~= 0 then return code end
+  redis.call('HSET', J, 'failedReason', reason, 'stacktrace', stacktrace)
+  redis.call('HDEL', J, 'defa')
+  if known[2] then child_failed(known[2], J, known[3], reason, now) end
+  local made = lay_down(P, id, 'failed', 'failedReason', reason, keep, now)
+  emit(P, 'failed', 'jobId', id, 'failedReason', reason, 'prev', 'active')
+  if exhausted then emit(P, 'retries-exhausted', 'jobId', id, 'attemptsMade', made) end
+  return 0
+end

@@ -1,0 +1,87 @@
+-- include: promote
+-- include: delayed
+-- Moves up to `want` jobs into `active`, locked with `token` for `lock_ms`.
+-- Gives: jobs {id, {field, value, ...}}, ids without a readable hash, ms until the rate limit allows more,
+-- due ms of the next delayed job (asked only when fewer came than wanted).
+
+-- How many more jobs the window of the global rate limit allows, and the ms until it ends when none.
+local function allowed_by_rate(P, settings)
+  if not settings.max then return math.huge, 0 end
+  local started = tonumber(redis.call('GET', P .. 'limiter') or nil) or 0
+  if started < settings.max then return settings.max - started, 0 end
+  local left = redis.call('PTTL', P .. 'limiter')
+  if left > 0 then return 0, left end
+  redis.call('DEL', P .. 'limiter')
+  return settings.max, 0
+end
+
+local function count_for_rate(P, settings, jobs)
+  if not settings.max or jobs == 0 then return end
+  if redis.call('INCRBY', P .. 'limiter', jobs) == jobs and settings.duration then
+    redis.call('PEXPIRE', P .. 'limiter', settings.duration)
+  end
+end
+
+-- The next `count` runnable ids: waiting ones first, then by priority.
+local function pop_runnable(P, count)
+  local ids = redis.call('RPOP', P .. 'wait', count) or {}
+  local runnable = {}
+  for _, id in ipairs(ids) do
+    -- Markers of versions before 5 lie among the ids.
+    if string.sub(id, 1, 2) ~= '0:' then runnable[#runnable + 1] = id end
+  end
+  if #ids < count then
+    local popped = redis.call('ZPOPMIN', P .. 'prioritized', count - #ids)
+    if #popped == 0 then redis.call('DEL', P .. 'pc') end
+    for place = 1, #popped, 2 do runnable[#runnable + 1] = popped[place] end
+  end
+  return runnable
+end
+
+local function hold(P, id, now, token, lock_ms, worker)
+  local J = P .. id
+  local hash = redis.pcall('HGETALL', J)
+  if hash.err or #hash == 0 then return nil end
+  redis.call('LPUSH', P .. 'active', id)
+  redis.call('SET', J .. ':lock', token, 'PX', lock_ms)
+  emit(P, 'active', 'jobId', id, 'prev', 'waiting')
+  if worker ~= '' then
+    redis.call('HSET', J, 'processedOn', now, 'pb', worker)
+  else
+    redis.call('HSET', J, 'processedOn', now)
+  end
+  redis.call('HINCRBY', J, 'ats', 1)
+  return hash
+end
+
+local function is_deferred(hash)
+  for place = 1, #hash, 2 do
+    if hash[place] == 'defa' then return true end
+  end
+  return false
+end
+
+local function take(P, settings, now, want, token, lock_ms, worker)
+  promote(P, settings, now)
+  local allowed, limited_ms = allowed_by_rate(P, settings)
+  if limited_ms > 0 then return {}, {}, limited_ms, 0 end
+  local count = math.min(want, allowed)
+  if settings.concurrency then
+    count = math.min(count, settings.concurrency - redis.call('LLEN', P .. 'active'))
+  end
+  if settings.paused or count <= 0 then return {}, {}, 0, 0 end
+  local jobs, unreadable, counted = {}, {}, 0
+  for _, id in ipairs(pop_runnable(P, count)) do
+    local hash = hold(P, id, now, token, lock_ms, worker)
+    if hash then
+      jobs[#jobs + 1] = {id, hash}
+      if settings.max and not is_deferred(hash) then counted = counted + 1 end
+    else
+      unreadable[#unreadable + 1] = id
+    end
+  end
+  count_for_rate(P, settings, counted)
+  if #jobs > 0 then redis.call('ZADD', P .. 'marker', 0, '0') end
+  local due = #jobs < want and next_due(P) or 0
+  return jobs, unreadable, 0, math.ceil(due)
+end

@@ -1,0 +1,20 @@
+-- pause: no job of the queue is taken any more; running ones go on.
+--
+-- KEYS 1  P, the base of the queue's keys
+-- ARGV 1  dialect: 'v5', 'v6' or '' (ask the keys)
+-- Returns 1, or 0: was paused already
+-- Events: paused
+--
+-- include: settings
+-- include: events
+
+local P = KEYS[1]
+local settings = settings_of(P, ARGV[1])
+redis.call('HSET', P .. 'meta', 'paused', 1)
+redis.call('DEL', P .. 'marker')
+if settings.v5 then
+  -- BullMQ 5 will rename `paused` over `wait` at resume: nothing may be left in `wait` then.
+  while redis.call('LMOVE', P .. 'wait', P .. 'paused', 'RIGHT', 'LEFT') do end
+end
+emit(P, 'paused')
+return settings.paused and 0 or 1

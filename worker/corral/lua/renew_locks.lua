@@ -1,0 +1,20 @@
+-- renew: hold the locks of running jobs for longer.
+--
+-- KEYS 1  P, the base of the queue's keys
+-- ARGV 1  lock_ms
+--      then two for each job: id, token
+-- Returns the ids whose lock is gone or another's; nothing was changed for those
+-- Events: none
+
+local P = KEYS[1]
+local lost = {}
+for at = 2, #ARGV, 2 do
+  local id, lock = ARGV[at], P .. ARGV[at] .. ':lock'
+  if redis.call('GET', lock) == ARGV[at + 1] then
+    redis.call('SET', lock, ARGV[at + 1], 'PX', ARGV[1])
+    redis.call('SREM', P .. 'stalled', id)
+  else
+    lost[#lost + 1] = id
+  end
+end
+return lost

@@ -1,0 +1,21 @@
+-- resume: jobs are taken again. Whatever lies in BullMQ 5's `paused` list comes back in front of `wait`.
+--
+-- KEYS 1  P, the base of the queue's keys
+-- Returns 1, or 0: was not paused
+-- Events: resumed
+--
+-- include: settings
+-- include: waiting
+-- include: delayed
+
+local P = KEYS[1]
+local was_paused = redis.call('HDEL', P .. 'meta', 'paused')
+while redis.call('LMOVE', P .. 'paused', P .. 'wait', 'LEFT', 'RIGHT') do end
+local settings = settings_of(P, 'v6')
+if redis.call('EXISTS', P .. 'wait', P .. 'prioritized') > 0 then
+  mark_runnable(P, settings)
+else
+  mark_delayed(P)
+end
+emit(P, 'resumed')
+return was_paused

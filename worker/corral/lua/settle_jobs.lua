@@ -1,0 +1,72 @@
+-- settle: write how several active jobs ended, then take the next ones, in one step.
+--
+-- KEYS 1  P, the base of the queue's keys
+-- ARGV 1  now, epoch ms
+--      2  dialect: 'v5', 'v6' or '' (ask the keys)
+--      3  want: how many jobs to take; 0 = none
+--      4  token for the locks of the taken jobs
+--      5  lock_ms
+--      6  worker's name, '' = none
+--      then seven for each step:
+--         kind    complete | fail | retry | delay | hand_back
+--         id, token
+--         text    complete: the value's JSON; fail, retry, delay: the reason
+--         stack   JSON list of stack traces (fail, retry, delay)
+--         number  fail: 1 = attempts exhausted; retry: 1 = lifo; delay: ms
+--         keep    complete, fail: `count:age:limit`, '' = all
+-- Returns {codes, jobs, unreadable, limited_ms, next_due}
+--      codes       one a step: 0 done; nothing was changed on
+--                  -1 no job hash, -2 no lock, -3 not active, -4 open children, -6 locked by another,
+--                  -9 failed children
+--      jobs        {id, {field, value, ...}} as they were before the take
+--      unreadable  ids that had no job hash; they are in no list any more
+--      limited_ms  > 0: the rate limit allows no job for so long
+--      next_due    epoch ms of the next delayed job, 0 = none or not asked
+-- Events: completed failed retries-exhausted waiting delayed active drained
+--
+-- include: settings
+-- include: finish
+-- include: again
+-- include: take
+
+local P = KEYS[1]
+local now, want = tonumber(ARGV[1]), tonumber(ARGV[3])
+local settings = settings_of(P, ARGV[2])
+
+local steps = {
+  complete = function(id, token, text, stack, number, keep)
+    return complete(P, id, token, text, keep, now)
+  end,
+  fail = function(id, token, text, stack, number, keep)
+    return fail(P, id, token, text, stack, number == '1', keep, now)
+  end,
+  retry = function(id, token, text, stack, number)
+    return retry(P, settings, id, token, text, stack, number == '1', now)
+  end,
+  delay = function(id, token, text, stack, number)
+    return delay(P, settings, id, token, text, stack, tonumber(number), now)
+  end,
+  hand_back = function(id, token)
+    return hand_back(P, settings, id, token)
+  end,
+}
+
+local codes, finished = {}, false
+for at = 7, #ARGV, 7 do
+  local kind = ARGV[at]
+  local code = steps[kind](ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
+  codes[#codes + 1] = code
+  finished = finished or (code == 0 and (kind == 'complete' or kind == 'fail'))
+end
+if finished then redis.call('XTRIM', P .. 'events', 'MAXLEN', '~', settings.events) end
+
+local jobs, unreadable, limited_ms, due = {}, {}, 0, 0
+if want > 0 then
+  jobs, unreadable, limited_ms, due = take(P, settings, now, want, ARGV[4], ARGV[5], ARGV[6])
+end
+-- Nothing came and nothing is to come: whoever finished the last job says so.
+if finished and #jobs == 0 and limited_ms == 0 and due == 0 and not (want > 0 and settings.paused)
+  and redis.call('EXISTS', P .. 'wait', P .. 'active', P .. 'prioritized') == 0 then
+  emit(P, 'drained')
+end
+return {codes, jobs, unreadable, limited_ms, due}

@@ -1,0 +1,19 @@
+-- take: promote what is due, then move runnable jobs into `active`, locked.
+--
+-- KEYS 1  P, the base of the queue's keys
+-- ARGV 1  now, epoch ms
+--      2  dialect: 'v5', 'v6' or '' (ask the keys)
+--      3  want: how many jobs at most
+--      4  token for their locks
+--      5  lock_ms
+--      6  worker's name, '' = none
+-- Returns {codes, jobs, unreadable, limited_ms, next_due} as settle_jobs does, codes always empty
+-- Events: waiting, active
+--
+-- include: settings
+-- include: take
+
+local P = KEYS[1]
+local jobs, unreadable, limited_ms, due =
+  take(P, settings_of(P, ARGV[2]), tonumber(ARGV[1]), tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6])
+return {{}, jobs, unreadable, limited_ms, due}

@@ -1,0 +1,251 @@
+"""The options of a job: typed names here, BullMQ's names on the wire. The only room that knows both.
+
+    attempts              attempts            how often the job may run (0 and 1 both mean once)
+    backoff               backoff             {type, delay, jitter?}
+    delay_ms              delay               ms
+    priority              priority            0 = none, 1 (soonest) to 2097151
+    lifo                  lifo                to the front of the queue
+    job_id                jobId
+    timestamp_ms          timestamp
+    remove_on_complete    removeOnComplete    true | count | {count?, age? (seconds), limit?}
+    remove_on_fail        removeOnFail        the same
+    stack_trace_limit     stackTraceLimit     rows kept of `stacktrace`
+    keep_logs             kl                  log rows kept
+    size_limit            sizeLimit           bytes of the data's JSON
+    correlation_id        tm                  telemetry metadata, passed through as it is
+
+Keys that this table lacks are kept in `extra` under their wire names and written back unchanged.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Self, TypedDict, Unpack
+
+from corral.backoff import Backoff, Duration, to_ms
+from corral.errors import InvalidJob
+
+MAX_PRIORITY = 2_097_151
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How many finished jobs stay: the newest `count`, none older than `age_s` seconds; None = no bound.
+
+    Both bounds hold for the whole set of finished jobs and are applied when a job with them finishes.
+    `limit`: at most so many aged jobs are removed per finish (BullMQ's default: 1000).
+    """
+
+    count: int | None = None
+    age_s: int | None = None
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("count", "age_s", "limit"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+                raise InvalidJob(f"Keep({name}=...) takes a whole number from 0 up, got {value!r}")
+
+    @classmethod
+    def for_age(cls, age: Duration, *, count: int | None = None, limit: int | None = None) -> Self:
+        """Keep for a span of time (a timedelta or seconds), and at most `count`."""
+        return cls(count, to_ms(age) // 1000, limit)
+
+    @classmethod
+    def from_wire(cls, value: Any) -> Self | None:
+        """Read `removeOnComplete` or `removeOnFail`. None when the job says nothing about it."""
+        if value is True:
+            return cls(count=0)
+        if value is False:
+            return cls()
+        if isinstance(value, int | float):
+            return cls(count=round(value)) if value >= 0 else cls()
+        if isinstance(value, dict):
+            return cls(_whole(value.get("count")), _whole(value.get("age")), _whole(value.get("limit")))
+        return None
+
+    def to_wire(self) -> bool | int | dict[str, int]:
+        """What BullMQ stores for it."""
+        if self == Keep(count=0):
+            return True
+        if self == Keep():
+            return False
+        named = {"count": self.count, "age": self.age_s, "limit": self.limit}
+        return {name: value for name, value in named.items() if value is not None}
+
+
+KEEP_ALL = Keep()
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number from 0 up, or None: Node counts -1 as `no bound`."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        return None
+    return round(value)
+
+
+class AddOptions(TypedDict, total=False):
+    """What `Queue.add` takes by keyword; every one may be left out.
+
+    delay: a timedelta or seconds, from now (or from `timestamp`); default none.
+    priority: 1 (soonest) to 2097151; 0, the default, runs before every priority.
+    lifo: True puts the job at the front of the queue; ignored with a priority.
+    attempts: how often the job may run, default 1.
+    backoff: a Backoff between attempts; a plain number means fixed seconds; default: at once.
+    job_id: your own id; a second add with a living id is answered with that job.
+    timestamp: when the job was made, a datetime or epoch seconds; default now.
+    remove_on_complete, remove_on_fail: True = keep none, a number = keep the newest so many, or a Keep.
+    stack_trace_limit: how many failures' stack traces stay with the job; default all.
+    keep_logs: how many log rows stay; default all.
+    size_limit: refuse data whose JSON is longer than so many bytes.
+    correlation_id: passed through to the log lines of whoever runs the job.
+    """
+
+    delay: Duration
+    priority: int
+    lifo: bool
+    attempts: int
+    backoff: Backoff | Duration
+    job_id: str
+    timestamp: datetime | float
+    remove_on_complete: bool | int | Keep
+    remove_on_fail: bool | int | Keep
+    stack_trace_limit: int
+    keep_logs: int
+    size_limit: int
+    correlation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobOptions:
+    """The options of one job, checked. Raises InvalidJob for what a worker of the fleet would trip over."""
+
+    attempts: int = 0
+    backoff: Backoff | None = None
+    delay_ms: int = 0
+    priority: int = 0
+    lifo: bool = False
+    job_id: str | None = None
+    timestamp_ms: int | None = None
+    remove_on_complete: Keep | None = None
+    remove_on_fail: Keep | None = None
+    stack_trace_limit: int | None = None
+    keep_logs: int | None = None
+    size_limit: int | None = None
+    correlation_id: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def checked(cls, **given: Unpack[AddOptions]) -> Self:
+        """Options as `Queue.add` takes them. Raises InvalidJob, naming the option and what it takes."""
+        unknown = sorted(set(given) - set(AddOptions.__annotations__))
+        if unknown:
+            known = ", ".join(sorted(AddOptions.__annotations__))
+            raise InvalidJob(f"unknown job option {unknown[0]!r}; the options are: {known}")
+        backoff = given.get("backoff")
+        if isinstance(backoff, timedelta | int | float):
+            backoff = Backoff.fixed(backoff)
+        timestamp = given.get("timestamp")
+        if isinstance(timestamp, datetime):
+            timestamp = timestamp.timestamp()
+        job_id = given.get("job_id")
+        if job_id is not None:
+            check_job_id(job_id)
+        priority = given.get("priority", 0)
+        if isinstance(priority, bool) or not isinstance(priority, int) or not 0 <= priority <= MAX_PRIORITY:
+            raise InvalidJob(f"priority must be a whole number from 0 to {MAX_PRIORITY}, got {priority!r}")
+        for name in ("attempts", "stack_trace_limit", "keep_logs", "size_limit"):
+            value = given.get(name, 0)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise InvalidJob(f"{name} must be a whole number from 0 up, got {value!r}")
+        return cls(
+            attempts=given.get("attempts", 0),
+            backoff=backoff,
+            delay_ms=to_ms(given.get("delay", 0)),
+            priority=priority,
+            lifo=bool(given.get("lifo", False)),
+            job_id=job_id,
+            timestamp_ms=None if timestamp is None else round(timestamp * 1000),
+            remove_on_complete=keep_option(given.get("remove_on_complete")),
+            remove_on_fail=keep_option(given.get("remove_on_fail")),
+            stack_trace_limit=given.get("stack_trace_limit"),
+            keep_logs=given.get("keep_logs"),
+            size_limit=given.get("size_limit"),
+            correlation_id=given.get("correlation_id"),
+        )
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> Self:
+        """Read a job's stored `opts`. Values of an unexpected type count as not given; nothing raises."""
+        attempts, delay, timestamp = wire.get("attempts"), wire.get("delay"), wire.get("timestamp")
+        correlation = wire.get("tm")
+        job_id = wire.get("jobId")
+        return cls(
+            attempts=_whole(attempts) or 0,
+            backoff=Backoff.from_wire(wire["backoff"]) if "backoff" in wire else None,
+            delay_ms=_whole(delay) or 0,
+            priority=_whole(wire.get("priority")) or 0,
+            lifo=bool(wire.get("lifo", False)),
+            job_id=None if job_id is None else str(job_id),
+            timestamp_ms=_whole(timestamp),
+            remove_on_complete=Keep.from_wire(wire.get("removeOnComplete")),
+            remove_on_fail=Keep.from_wire(wire.get("removeOnFail")),
+            stack_trace_limit=_whole(wire.get("stackTraceLimit")),
+            keep_logs=_whole(wire.get("kl")),
+            size_limit=_whole(wire.get("sizeLimit")),
+            correlation_id=correlation if isinstance(correlation, str) else None,
+            extra={name: value for name, value in wire.items() if name not in _WIRE_NAMES} if wire else {},
+        )
+
+    def to_wire(self) -> dict[str, Any]:
+        """The object stored as `opts`: BullMQ's names, only what was given, and always `attempts`."""
+        wire: dict[str, Any] = {**self.extra, "attempts": self.attempts}
+        if self.backoff is not None:
+            wire["backoff"] = self.backoff.to_wire()
+        if self.remove_on_complete is not None:
+            wire["removeOnComplete"] = self.remove_on_complete.to_wire()
+        if self.remove_on_fail is not None:
+            wire["removeOnFail"] = self.remove_on_fail.to_wire()
+        if self.lifo:
+            wire["lifo"] = True
+        for name, value in (
+            ("delay", self.delay_ms or None),
+            ("priority", self.priority or None),
+            ("jobId", self.job_id),
+            ("timestamp", self.timestamp_ms),
+            ("stackTraceLimit", self.stack_trace_limit),
+            ("kl", self.keep_logs),
+            ("sizeLimit", self.size_limit),
+            ("tm", self.correlation_id),
+        ):
+            if value is not None:
+                wire[name] = value
+        return wire
+
+
+_WIRE_NAMES = frozenset(
+    "attempts backoff delay priority lifo jobId timestamp removeOnComplete removeOnFail stackTraceLimit kl sizeLimit tm"
+    .split()
+)
+
+
+def keep_option(value: bool | int | Keep | None) -> Keep | None:
+    """Retention as the public API takes it: True = keep none, a number, a Keep. Raises InvalidJob."""
+    if value is None or isinstance(value, Keep):
+        return value
+    if isinstance(value, bool | int):
+        return Keep.from_wire(value)
+    raise InvalidJob(f"retention takes True, False, a number of jobs or a Keep, got {value!r}")
+
+
+def check_job_id(job_id: str) -> None:
+    """Refuse ids that BullMQ would misread. Raises InvalidJob, naming the rule."""
+    if not isinstance(job_id, str) or not job_id:
+        raise InvalidJob(f"job_id must be a text that is not empty, got {job_id!r}")
+    if re.fullmatch(r"-?\d+", job_id):
+        raise InvalidJob(f"job_id {job_id!r} looks like a number, which could meet the queue's own counter; prefix it")
+    if job_id.startswith("0:"):
+        raise InvalidJob(f"job_id {job_id!r} begins with '0:', which BullMQ takes for a marker")
+    if ":" in job_id and job_id.count(":") != 2:
+        raise InvalidJob(f"job_id {job_id!r} holds a colon, which separates the parts of a Redis key; use another sign")

@@ -1,0 +1,40 @@
+"""What a Redis server must be, and should be, for queues. Asked once, when a worker starts."""
+
+import logging
+
+from corral.connection import Lines
+from corral.errors import ConfigurationError, RedisRefused
+
+logger = logging.getLogger("corral.worker")
+
+OLDEST = (6, 2)
+
+
+async def check_server(lines: Lines) -> None:
+    """Raises ConfigurationError for wrong credentials or a server that is too old, RedisUnavailable when it is away.
+
+    Warns where keys may be evicted: a queue that loses keys loses jobs.
+    """
+    try:
+        text: bytes = await lines.call("INFO")
+    except RedisRefused as error:
+        if error.code in ("WRONGPASS", "NOAUTH"):
+            raise ConfigurationError(str(error)) from None
+        if error.code != "NOPERM":
+            raise
+        logger.debug("INFO is not permitted; version and eviction policy stay unknown")
+        return
+    facts = parse_info(text.decode(errors="replace"))
+    version = facts.get("redis_version", "")
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
+    if len(numbers) == 2 and numbers < OLDEST:
+        raise ConfigurationError(f"Redis {version} is too old; Corral needs {OLDEST[0]}.{OLDEST[1]} or newer")
+    policy = facts.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        logger.warning("Redis may evict keys (maxmemory-policy %s): jobs could vanish; set it to noeviction", policy)
+
+
+def parse_info(text: str) -> dict[str, str]:
+    """The `name:value` lines of INFO."""
+    pairs = (line.split(":", 1) for line in text.splitlines() if ":" in line and not line.startswith("#"))
+    return {name: value.strip() for name, value in pairs}

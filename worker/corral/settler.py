@@ -1,0 +1,208 @@
+"""Writes how jobs ended and takes the next ones, many in one call. One loop for each queue.
+
+An outcome waits for at most the one call in flight. While that call runs, further outcomes gather; the next call
+carries them all. So a busy worker writes in large batches, an idle one at once, and a crash repeats little.
+"""
+
+import asyncio
+import itertools
+import logging
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from corral import scripts
+from corral.clock import now_ms
+from corral.connection import Line
+from corral.errors import RedisUnavailable
+from corral.job import Job
+from corral.keys import Keys
+from corral.lifecycle import Failed, HandBack, Step
+from corral.scripts import Settled, Settlement, Taking
+from corral.slots import Share, Slots
+
+logger = logging.getLogger("corral.settler")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run that is over: the job, what to write, and how long it ran (ms)."""
+
+    job: Job
+    token: str
+    step: Step
+    run_ms: int
+
+
+NOTHING = Taking(0, "", 0, "")
+
+
+class Receiver(Protocol):
+    """Who is told what the settler did. Implemented by the worker."""
+
+    def taken(self, job_id: str, fields: dict[bytes, bytes], token: str) -> None: ...
+
+    def settled(self, ended: Ended) -> None: ...
+
+    def refused(self, ended: Ended, code: int, *, sent_before: bool) -> None: ...
+
+    def refused_completion(self, ended: Ended, outcome: Failed) -> None: ...
+
+    def unreadable(self, job_id: str) -> None: ...
+
+    def found_nothing(self) -> None: ...
+
+    def calling(self, error: RedisUnavailable | None, outcomes: int) -> None: ...
+
+
+class Settler:
+    """Owns the writes of one queue. `settle` hands it an outcome, `look` asks it to try a take."""
+
+    def __init__(
+        self,
+        line: Line,
+        keys: Keys,
+        dialect: str,
+        slots: Slots,
+        receiver: Receiver,
+        *,
+        worker_id: str,
+        worker_name: str,
+        lock_ms: int,
+        tokens: Callable[[], str] | None = None,
+    ) -> None:
+        self._line, self._keys, self._dialect, self._receiver = line, keys, dialect, receiver
+        self._lock_ms, self._worker_name = lock_ms, worker_name
+        numbers = itertools.count(1)
+        self._next_token = tokens or (lambda: f"{worker_id}:{next(numbers)}")
+        self._pending: list[Ended] = []
+        self._in_flight = 0
+        self._wake = asyncio.Event()
+        self._quiet = False
+        self.share: Share = slots.share(self._wake.set)
+        self.share.hungry = True
+        self.resting = asyncio.Event()
+        """Set while the last take found less than there was room for: time to wait for the marker."""
+        self.next_due_ms = 0
+        self.limited_until_ms = 0
+
+    @property
+    def unwritten(self) -> int:
+        """Outcomes that Redis does not have yet."""
+        return len(self._pending) + self._in_flight
+
+    def settle(self, ended: Ended) -> None:
+        """An outcome to write; its slot is free from now on."""
+        self._pending.append(ended)
+        self.share.release()
+        self._wake.set()
+
+    def look(self) -> None:
+        """There may be a job: try a take as soon as there is room."""
+        self.share.hungry = True
+        self.resting.clear()
+        self._wake.set()
+
+    def quiet(self) -> None:
+        """Take no more jobs; go on writing."""
+        self._quiet = True
+        self.share.hungry = False
+        self._wake.set()
+
+    async def run(self) -> None:
+        """The loop. Ends only when cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            want = self._want()
+            if want or self._pending:
+                await self._exchange(want)
+
+    def _want(self) -> int:
+        if self._quiet or now_ms() < self.limited_until_ms:
+            return 0
+        if not (self.share.hungry or self._pending):
+            return 0
+        return self.share.claim()
+
+    async def _exchange(self, want: int) -> None:
+        batch, self._pending = self._pending, []
+        self._in_flight = len(batch)
+        taking = Taking(want, self._next_token(), self._lock_ms, self._worker_name)
+        started = 0
+        try:
+            reply, sent_before = await self._call(batch, taking)
+            started = self._start(reply, taking)
+        except BaseException:
+            # Cancelled in the middle: what may not have been written stays ours to write.
+            self._pending = batch + self._pending
+            raise
+        finally:
+            self._in_flight = 0
+            self.share.release(want - started)
+        for ended, code in zip(batch, reply.codes, strict=True):
+            self._told(ended, code, sent_before)
+        for job_id in reply.unreadable:
+            self._receiver.unreadable(job_id)
+        self._remember(reply, want, started)
+
+    async def _call(self, batch: list[Ended], taking: Taking) -> tuple[Settled, bool]:
+        """One exchange, repeated until Redis has answered. The flag: an earlier try may have been carried out."""
+        settlements = [Settlement(ended.job.id, ended.token, ended.step) for ended in batch]
+        maybe_done = False
+        for attempt in itertools.count():
+            try:
+                reply = await self._settle_once(settlements, taking, reclaim=maybe_done and taking.want > 0)
+                self._receiver.calling(None, len(batch))
+                return reply, maybe_done
+            except RedisUnavailable as error:
+                maybe_done = maybe_done or error.maybe_done
+                self._receiver.calling(error, len(batch))
+            await asyncio.sleep(min(5.0, 0.1 * 2 ** min(attempt, 6)) * random.uniform(0.5, 1.0))
+        raise AssertionError("unreachable")
+
+    async def _settle_once(self, settlements: list[Settlement], taking: Taking, *, reclaim: bool) -> Settled:
+        # An earlier try may have taken jobs, in an answer that never came: they are ours, and nobody runs them.
+        lost = await scripts.reclaim_jobs(self._line, self._keys, taking.token) if reclaim else []
+        if not lost and not self._quiet:
+            return await self._settle(settlements, taking)
+        return replace(await self._settle(settlements, NOTHING), jobs=lost)
+
+    async def _settle(self, settlements: list[Settlement], taking: Taking) -> Settled:
+        return await scripts.settle_jobs(self._line, self._keys, self._dialect, now_ms(), settlements, taking)
+
+    def _start(self, reply: Settled, taking: Taking) -> int:
+        for job_id, fields in reply.jobs:
+            self._receiver.taken(job_id, fields, taking.token)
+        return len(reply.jobs)
+
+    def _told(self, ended: Ended, code: int, sent_before: bool) -> None:
+        if code == 0:
+            self._receiver.settled(ended)
+        elif code in (scripts.OPEN_CHILDREN, scripts.FAILED_CHILDREN):
+            reason = f"the job cannot complete: {scripts.CODES[code]}"
+            self._receiver.refused_completion(ended, Failed(reason))
+        else:
+            self._receiver.refused(ended, code, sent_before=sent_before)
+
+    def _remember(self, reply: Settled, want: int, started: int) -> None:
+        if reply.limited_ms:
+            # In steps of 30 s at most: due delayed jobs are promoted by takes alone.
+            self.limited_until_ms = now_ms() + min(reply.limited_ms, 30_000)
+        if not want:
+            return
+        self.next_due_ms = reply.next_due_ms
+        if not started and not reply.limited_ms:
+            self._receiver.found_nothing()
+        self.share.hungry = not self._quiet and started == want
+        if self.share.hungry:
+            self.resting.clear()
+            self._wake.set()
+        else:
+            self.resting.set()
+
+    def remains(self, running: Iterable[tuple[str, str]]) -> list[Settlement]:
+        """What must still be written when the loop has ended: unwritten outcomes, and jobs (id, token) to hand back."""
+        unwritten = [Settlement(ended.job.id, ended.token, ended.step) for ended in self._pending]
+        return unwritten + [Settlement(job_id, token, HandBack()) for job_id, token in running]
