@@ -19,7 +19,7 @@ from corral.job import Job
 from corral.lifecycle import State
 from corral.options import JobOptions, Keep
 from corral.queue import JobSpec, Queue
-from corral.version import VERSION as __version__
+from corral.version import __version__
 from corral.worker import Worker
 
 __all__ = [

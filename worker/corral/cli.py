@@ -14,7 +14,7 @@ from corral.errors import ConfigurationError, CorralError
 from corral.loading import load_workers
 from corral.process import serve
 from corral.settings import Settings
-from corral.version import VERSION
+from corral.version import __version__
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """The parser with every command that is installed."""
     parser = argparse.ArgumentParser("corral", description="Background jobs on Redis queues, shared with BullMQ.")
-    parser.add_argument("--version", action="version", version=f"corral {VERSION}")
+    parser.add_argument("--version", action="version", version=f"corral {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     work = commands.add_parser(
         "work",
@@ -68,4 +68,3 @@ def run_work(options: argparse.Namespace) -> int:
     if not references:
         raise ConfigurationError("name a worker, like `corral work emails:worker`, or set CORRAL_WORKER")
     return serve(load_workers(references), settings)
-

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from hiredis import pack_command
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
@@ -92,12 +93,12 @@ class Line:
         Raises RedisUnavailable (with `maybe_done`) or RedisRefused. Cancelled in the middle, it drops the connection.
         """
         connection = await self._connected()
-        return await self._exchange(connection, connection.pack_command(*command), 1, timeout)
+        return await self._exchange(connection, [pack_command(command)], 1, timeout)
 
     async def call_many(self, commands: Sequence[tuple[Any, ...]], timeout: float = CALL_TIMEOUT) -> list[Any]:
         """Send commands in one round trip and give their replies. Raises as `call`, with the first error."""
         connection = await self._connected()
-        packed = connection.pack_commands(commands)
+        packed = [pack_command(command) for command in commands]
         replies = await self._exchange(connection, packed, len(commands), timeout)
         return replies if len(commands) > 1 else [replies]
 
@@ -123,10 +124,10 @@ class Line:
     async def _connected(self) -> AbstractConnection:
         if self._connection is not None and self._connection.is_connected:
             return self._connection
-        connection = self._pool.make_connection()
+        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         try:
             async with asyncio.timeout(CALL_TIMEOUT):
-                await connection.connect()
+                await connection.connect()  # type: ignore[no-untyped-call]
         except (ResponseError, AuthenticationError, BusyLoadingError) as error:
             await connection.disconnect(nowait=True)
             raise _refused(error) from None

@@ -43,7 +43,7 @@ class Executor:
         except SystemExit as error:
             # Left alone it would end the whole worker, with every other job that runs.
             return Failed(f"the processor called sys.exit({error.code!r})", _stack(error))
-        except Exception as error:  # the border to user code
+        except Exception as error:  # noqa: BLE001  (the border to user code)
             return Failed(_reason(error), _stack(error))
 
     async def _call(self, job: Job) -> Any:

@@ -1,14 +1,16 @@
 """Job: what a processor sees, and how it lies in its Redis hash."""
 
 import json
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Protocol
 
 from corral.errors import CorralError, CorruptJob, PayloadNotJSON
 from corral.options import JobOptions
 
+_decode = json.JSONDecoder().decode
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -18,6 +20,8 @@ def to_json(value: Any, what: str) -> str:
     Raises PayloadNotJSON for what JSON cannot say: NaN and Infinity (one of them in a return value would end the
     event listeners of Node), lone surrogates, objects of one's own.
     """
+    if value is None:
+        return "null"
     try:
         text = _encoder.encode(value)
         if not text.isascii():
@@ -103,78 +107,95 @@ class Job:
         return self._door
 
 
+@lru_cache(4096)
+def _options(text: bytes) -> JobOptions | None:
+    """Options as they are stored; None = not a JSON object. Jobs of one producer mostly carry the same text."""
+    try:
+        wire = _decode(text.decode())
+    except (ValueError, RecursionError):
+        return None
+    return JobOptions.from_wire(wire) if isinstance(wire, dict) else None
+
+
 def from_wire(job_id: str, fields: Mapping[bytes, bytes], queue_name: str, door: JobDoor | None = None) -> Job:
     """Read a job's hash. Raises CorruptJob, naming the job and the field that cannot be read."""
-    read = _Reader(job_id, queue_name, fields)
-    if b"name" not in fields or b"data" not in fields:
-        missing = "name" if b"name" not in fields else "data"
-        raise CorruptJob(f"job {job_id} of queue {queue_name!r} has no field {missing!r} in its hash")
-    opts = read.json(b"opts", {})
-    if not isinstance(opts, dict):
+    try:
+        name, data = fields[b"name"].decode(errors="replace"), fields[b"data"]
+    except KeyError as error:
+        raise CorruptJob(
+            f"job {job_id} of queue {queue_name!r} has no field {error.args[0].decode()!r} in its hash"
+        ) from None
+    opts = _options(fields.get(b"opts", b"{}"))
+    if opts is None:
         raise CorruptJob(f"job {job_id} of queue {queue_name!r}: field 'opts' is not a JSON object")
-    stacktrace = read.json(b"stacktrace", [])
-    return Job(
-        id=job_id,
-        name=read.text(b"name") or "",
-        data=read.json(b"data", None),
-        opts=JobOptions.from_wire(opts),
-        queue_name=queue_name,
-        timestamp=read.number(b"timestamp"),
-        delay=read.number(b"delay"),
-        priority=read.number(b"priority"),
-        attempts_made=read.number(b"atm" if b"atm" in fields else b"attemptsMade"),
-        attempts_started=read.number(b"ats"),
-        stalled_counter=read.number(b"stc"),
-        processed_on=read.number(b"processedOn") or None,
-        finished_on=read.number(b"finishedOn") or None,
-        processed_by=read.text(b"pb"),
-        progress=read.json(b"progress", 0),
-        returnvalue=read.json(b"returnvalue", None),
-        failed_reason=read.text(b"failedReason"),
-        stacktrace=tuple(str(row) for row in stacktrace) if isinstance(stacktrace, list) else (),
-        deferred_failure=read.text(b"defa"),
-        parent_key=read.text(b"parentKey"),
-        scheduler_id=read.text(b"rjk"),
-        deduplication_id=read.text(b"deid"),
-        _door=door,
-    )
+    try:
+        job = Job(
+            job_id,
+            name,
+            _decode(data.decode()),
+            opts,
+            queue_name,
+            _number(fields.get(b"timestamp", b"0")),
+            _number(fields.get(b"delay", b"0")),
+            _number(fields.get(b"priority", b"0")),
+            _door=door,
+        )
+        for field, value in fields.items():
+            if reader := _READERS.get(field):
+                setattr(job, reader[0], reader[1](value))
+    except (ValueError, OverflowError, RecursionError):
+        raise CorruptJob(_complaint(job_id, fields, queue_name)) from None
+    return job
 
 
-class _Reader:
-    """Decodes single fields of a hash, with errors that name job and field."""
+def _number(value: bytes) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        return round(float(value))
 
-    __slots__ = ("fields", "job_id", "queue")
 
-    def __init__(self, job_id: str, queue: str, fields: Mapping[bytes, bytes]) -> None:
-        self.job_id, self.queue, self.fields = job_id, queue, fields
+def _text(value: bytes) -> str:
+    return value.decode(errors="replace")
 
-    def text(self, name: bytes) -> str | None:
-        value = self.fields.get(name)
-        return None if value is None else value.decode(errors="replace")
 
-    def number(self, name: bytes) -> int:
-        value = self.fields.get(name)
-        if value is None:
-            return 0
+def _json(value: bytes) -> Any:
+    return _decode(value.decode())
+
+
+def _rows(value: bytes) -> tuple[str, ...]:
+    rows = _json(value)
+    return tuple(str(row) for row in rows) if isinstance(rows, list) else ()
+
+
+_READERS: dict[bytes, tuple[str, Callable[[bytes], Any]]] = {
+    b"atm": ("attempts_made", _number),
+    b"attemptsMade": ("attempts_made", _number),
+    b"ats": ("attempts_started", _number),
+    b"stc": ("stalled_counter", _number),
+    b"processedOn": ("processed_on", _number),
+    b"finishedOn": ("finished_on", _number),
+    b"pb": ("processed_by", _text),
+    b"progress": ("progress", _json),
+    b"returnvalue": ("returnvalue", _json),
+    b"failedReason": ("failed_reason", _text),
+    b"stacktrace": ("stacktrace", _rows),
+    b"defa": ("deferred_failure", _text),
+    b"parentKey": ("parent_key", _text),
+    b"rjk": ("scheduler_id", _text),
+    b"deid": ("deduplication_id", _text),
+}
+"""Fields that not every job has: the attribute and how to read it."""
+
+
+def _complaint(job_id: str, fields: Mapping[bytes, bytes], queue_name: str) -> str:
+    """Which field of a hash cannot be read."""
+    always = {b"data": _json, b"timestamp": _number, b"delay": _number, b"priority": _number}
+    readers = always | {field: reader for field, (_, reader) in _READERS.items()}
+    for field, reader in readers.items():
         try:
-            return int(value)
-        except ValueError:
-            return self._fraction(name, value)
-
-    def _fraction(self, name: bytes, value: bytes) -> int:
-        try:
-            return round(float(value))
-        except (ValueError, OverflowError):
-            raise self._corrupt(name, "a number") from None
-
-    def json(self, name: bytes, default: Any) -> Any:
-        value = self.fields.get(name)
-        if value is None:
-            return default
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            raise self._corrupt(name, "JSON") from None
-
-    def _corrupt(self, name: bytes, kind: str) -> CorruptJob:
-        return CorruptJob(f"job {self.job_id} of queue {self.queue!r}: field {name.decode()!r} is not {kind}")
+            reader(fields.get(field, b"0"))
+        except (ValueError, OverflowError, RecursionError):
+            kind = "a number" if reader is _number else "JSON"
+            return f"job {job_id} of queue {queue_name!r}: field {field.decode()!r} is not {kind}"
+    return f"job {job_id} of queue {queue_name!r} cannot be read"

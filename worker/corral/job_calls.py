@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, TypeVar
 
 from corral import scripts
@@ -54,6 +54,6 @@ class _Done(Awaitable[T]):
     def __init__(self, result: T) -> None:
         self._result = result
 
-    def __await__(self) -> Any:
+    def __await__(self) -> Generator[Any, Any, T]:
+        yield from ()
         return self._result
-        yield  # makes it a generator

@@ -32,9 +32,7 @@ class Locks:
         return [pair for pair, renewed in self.held.items() if renewed <= before]
 
 
-async def renew(
-    lines: Lines, all_locks: list[Locks], lock_ms: int, on_lost: Callable[[Keys, str, str], None]
-) -> None:
+async def renew(lines: Lines, all_locks: list[Locks], lock_ms: int, on_lost: Callable[[Keys, str, str], None]) -> None:
     """Renew every lock that is older than a quarter of its time. Ends only when cancelled.
 
     Short jobs never cost a renewal. `on_lost(keys, job id, token)` is told once of each lock that is gone; its job

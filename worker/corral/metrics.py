@@ -33,7 +33,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from corral.version import VERSION
+from corral.version import __version__
 
 OUTCOMES = ("completed", "failed", "retried", "delayed", "handed_back", "lost")
 """How the run of a job can end."""
@@ -81,7 +81,7 @@ class Metrics:
         self._slots = Gauge("corral_slots", "Jobs that may run at once.", registry=registry)
         self._busy = Gauge("corral_slots_busy", "Jobs running now.", registry=registry)
         self._latency = Gauge("corral_redis_latency_seconds", "Round trip of the last PING.", registry=registry)
-        Info("corral_build", "The version that runs.", registry=registry).info({"version": VERSION})
+        Info("corral_build", "The version that runs.", registry=registry).info({"version": __version__})
         self._series: dict[str, _Series] = {}
 
     def _counter(self, name: str, text: str) -> Counter:

@@ -209,24 +209,35 @@ class JobOptions:
             wire["removeOnFail"] = self.remove_on_fail.to_wire()
         if self.lifo:
             wire["lifo"] = True
-        for name, value in (
-            ("delay", self.delay_ms or None),
-            ("priority", self.priority or None),
-            ("jobId", self.job_id),
-            ("timestamp", self.timestamp_ms),
-            ("stackTraceLimit", self.stack_trace_limit),
-            ("kl", self.keep_logs),
-            ("sizeLimit", self.size_limit),
-            ("tm", self.correlation_id),
-        ):
-            if value is not None:
-                wire[name] = value
-        return wire
+        named = {
+            "delay": self.delay_ms or None,
+            "priority": self.priority or None,
+            "jobId": self.job_id,
+            "timestamp": self.timestamp_ms,
+            "stackTraceLimit": self.stack_trace_limit,
+            "kl": self.keep_logs,
+            "sizeLimit": self.size_limit,
+            "tm": self.correlation_id,
+        }
+        return wire | {name: value for name, value in named.items() if value is not None}
 
 
 _WIRE_NAMES = frozenset(
-    "attempts backoff delay priority lifo jobId timestamp removeOnComplete removeOnFail stackTraceLimit kl sizeLimit tm"
-    .split()
+    {
+        "attempts",
+        "backoff",
+        "delay",
+        "priority",
+        "lifo",
+        "jobId",
+        "timestamp",
+        "removeOnComplete",
+        "removeOnFail",
+        "stackTraceLimit",
+        "kl",
+        "sizeLimit",
+        "tm",
+    }
 )
 
 

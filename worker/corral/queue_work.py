@@ -11,7 +11,7 @@ from corral.errors import CorralError, CorruptJob, RedisUnavailable
 from corral.executor import Executor
 from corral.job import Job, JobDoor, from_wire
 from corral.keys import Keys
-from corral.lifecycle import OUTCOME_NAMES, Complete, Fail, Failed, HandBack, Outcome, Retention, next_step
+from corral.lifecycle import OUTCOME_NAMES, Complete, Fail, Failed, HandBack, Interrupted, Outcome, Retention, next_step
 from corral.listeners import Listeners
 from corral.locks import Locks
 from corral.metrics import Metrics
@@ -45,6 +45,8 @@ class QueueWork:
         self.outage: RedisUnavailable | None = None
         self._outage_began = self._outage_told = 0.0
         self._drained = True
+        self.draining = False
+        """Set at shutdown: jobs that a call under way still brings go back untouched."""
 
     def taken(self, job_id: str, fields: dict[bytes, bytes], token: str) -> None:
         """A job is ours: run it."""
@@ -61,6 +63,9 @@ class QueueWork:
         job.processed_on = now_ms()
         job.attempts_started += 1
         job.processed_by = self.worker_name or None
+        if self.draining:
+            self._end(job, token, Interrupted(), time.monotonic())
+            return
         if job.scheduler_id is not None:
             logger.warning(
                 "job %s is an iteration of job scheduler %r; this version runs it but produces no further one, "

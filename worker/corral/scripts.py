@@ -17,7 +17,7 @@ from corral.job import to_json
 from corral.keys import Keys
 from corral.lifecycle import Complete, Delay, Fail, HandBack, Retry, State, Step
 from corral.options import Keep
-from corral.version import VERSION
+from corral.version import __version__
 
 _INCLUDE = re.compile(r"^-- include: (\w+)$", re.MULTILINE)
 
@@ -87,7 +87,7 @@ async def add_jobs(caller: Caller, keys: Keys, dialect: str, jobs: Sequence[NewJ
     args: list[Any] = []
     for job in jobs:
         args += (job.job_id, job.name, job.data, job.opts, job.timestamp_ms, job.delay_ms, job.priority, int(job.lifo))
-    return [_text(id) for id in await _run(caller, "add_jobs", keys, dialect, f"corral:{VERSION}", *args)]
+    return [_text(id) for id in await _run(caller, "add_jobs", keys, dialect, f"corral:{__version__}", *args)]
 
 
 @dataclass(frozen=True, slots=True)

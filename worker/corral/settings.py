@@ -1,16 +1,16 @@
 """What the environment says to a worker: the words that a pool and its workers share. Pure.
 
-    REDIS_URL            address of Redis; read where a connection is made
-    CORRAL_QUEUES        comma list: the queues of a worker that names none
-    CORRAL_CONCURRENCY   jobs at once, for a worker that does not say (default 1)
-    CORRAL_PREFIX        first part of every key (default bull)
-    CORRAL_POOL          name of the pool, for logs
-    CORRAL_WORKER        what `corral work` runs when no argument names it: module:attribute, comma list
-    CORRAL_GRACE         seconds between SIGTERM and the end (default 30)
-    CORRAL_PORT          port of probes and metrics (default 8080; 0 = any free one)
-    CORRAL_LOG_FORMAT    text or json (default: text on a terminal, else json)
-    CORRAL_LOG_LEVEL     debug, info, warning or error (default info)
-    POD_NAME             the worker's name on every job it runs
+REDIS_URL            address of Redis; read where a connection is made
+CORRAL_QUEUES        comma list: the queues of a worker that names none
+CORRAL_CONCURRENCY   jobs at once, for a worker that does not say (default 1)
+CORRAL_PREFIX        first part of every key (default bull)
+CORRAL_POOL          name of the pool, for logs
+CORRAL_WORKER        what `corral work` runs when no argument names it: module:attribute, comma list
+CORRAL_GRACE         seconds between SIGTERM and the end (default 30)
+CORRAL_PORT          port of probes and metrics (default 8080; 0 = any free one)
+CORRAL_LOG_FORMAT    text or json (default: text on a terminal, else json)
+CORRAL_LOG_LEVEL     debug, info, warning or error (default info)
+POD_NAME             the worker's name on every job it runs
 """
 
 from collections.abc import Mapping

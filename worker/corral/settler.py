@@ -35,6 +35,8 @@ class Ended:
     run_ms: int
 
 
+MOST = 250
+"""Outcomes written, and jobs taken, by one call at most: while a script runs, Redis does nothing else."""
 NOTHING = Taking(0, "", 0, "")
 
 
@@ -77,7 +79,7 @@ class Settler:
         numbers = itertools.count(1)
         self._next_token = tokens or (lambda: f"{worker_id}:{next(numbers)}")
         self._pending: list[Ended] = []
-        self._in_flight = 0
+        self._under_way = 0
         self._wake = asyncio.Event()
         self._quiet = False
         self.share: Share = slots.share(self._wake.set)
@@ -89,8 +91,8 @@ class Settler:
 
     @property
     def unwritten(self) -> int:
-        """Outcomes that Redis does not have yet."""
-        return len(self._pending) + self._in_flight
+        """Outcomes that Redis does not have yet, and calls whose answer is still to come or to be worked on."""
+        return len(self._pending) + self._under_way
 
     def settle(self, ended: Ended) -> None:
         """An outcome to write; its slot is free from now on."""
@@ -105,7 +107,7 @@ class Settler:
         self._wake.set()
 
     def quiet(self) -> None:
-        """Take no more jobs; go on writing."""
+        """Take no more jobs; go on writing. Jobs of a call under way are still delivered."""
         self._quiet = True
         self.share.hungry = False
         self._wake.set()
@@ -120,32 +122,42 @@ class Settler:
                 await self._exchange(want)
 
     def _want(self) -> int:
+        if self._pending[MOST:]:
+            self._wake.set()
         if self._quiet or now_ms() < self.limited_until_ms:
             return 0
         if not (self.share.hungry or self._pending):
             return 0
-        return self.share.claim()
+        return self.share.claim(MOST)
 
     async def _exchange(self, want: int) -> None:
-        batch, self._pending = self._pending, []
-        self._in_flight = len(batch)
+        batch = self._pending[:MOST]
+        del self._pending[:MOST]
+        self._under_way += 1
         taking = Taking(want, self._next_token(), self._lock_ms, self._worker_name)
         started = 0
         try:
             reply, sent_before = await self._call(batch, taking)
-            started = self._start(reply, taking)
+            started = len(reply.jobs)
         except BaseException:
             # Cancelled in the middle: what may not have been written stays ours to write.
             self._pending = batch + self._pending
+            self._under_way -= 1
             raise
         finally:
-            self._in_flight = 0
             self.share.release(want - started)
+        # Not now: the next call goes out first, and Redis works on it while we work on this answer.
+        asyncio.get_running_loop().call_soon(self._deliver, batch, taking.token, reply, sent_before)
+        self._remember(reply, want, started)
+
+    def _deliver(self, batch: list[Ended], token: str, reply: Settled, sent_before: bool) -> None:
+        for job_id, fields in reply.jobs:
+            self._receiver.taken(job_id, fields, token)
         for ended, code in zip(batch, reply.codes, strict=True):
             self._told(ended, code, sent_before)
         for job_id in reply.unreadable:
             self._receiver.unreadable(job_id)
-        self._remember(reply, want, started)
+        self._under_way -= 1
 
     async def _call(self, batch: list[Ended], taking: Taking) -> tuple[Settled, bool]:
         """One exchange, repeated until Redis has answered. The flag: an earlier try may have been carried out."""
@@ -171,11 +183,6 @@ class Settler:
 
     async def _settle(self, settlements: list[Settlement], taking: Taking) -> Settled:
         return await scripts.settle_jobs(self._line, self._keys, self._dialect, now_ms(), settlements, taking)
-
-    def _start(self, reply: Settled, taking: Taking) -> int:
-        for job_id, fields in reply.jobs:
-            self._receiver.taken(job_id, fields, taking.token)
-        return len(reply.jobs)
 
     def _told(self, ended: Ended, code: int, sent_before: bool) -> None:
         if code == 0:

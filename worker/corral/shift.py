@@ -1,9 +1,9 @@
 """Shift: one run of a worker, from its first connection to its last written outcome.
 
-    start   check the server; for each queue a settler, a fetcher, a look for stalled jobs; for all the lock renewal
-    run     until `close`
-    drain   take nothing more -> running jobs finish -> at the end of the grace, less a margin, cancel what runs
-            -> write all outcomes -> hand back what could not be ended -> close the connections
+start   check the server; for each queue a settler, a fetcher, a look for stalled jobs; for all the lock renewal
+run     until `close`
+drain   take nothing more -> running jobs finish -> at the end of the grace, less a margin, cancel what runs
+        -> write all outcomes -> hand back what could not be ended -> close the connections
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 
 from corral.clock import now_ms
 from corral.connection import Line, Lines, make_pool
-from corral.errors import ConfigurationError, CorralError, RedisUnavailable
+from corral.errors import CorralError, RedisUnavailable
 from corral.executor import Executor, Processor
 from corral.fetcher import Fetcher
 from corral.job import Job
@@ -192,9 +192,7 @@ class Shift:
         """Wait for `close`, or for a loop that ends, which none should: gives its error."""
         stopping = asyncio.create_task(self._stopping.wait())
         try:
-            done, _ = await asyncio.wait(
-                [stopping, *self._takers, *self._keepers], return_when=asyncio.FIRST_COMPLETED
-            )
+            done, _ = await asyncio.wait([stopping, *self._takers, *self._keepers], return_when=asyncio.FIRST_COMPLETED)
         finally:
             stopping.cancel()
         for task in done - {stopping}:
@@ -238,6 +236,7 @@ class Shift:
     async def _drain(self) -> None:
         began = time.monotonic()
         for work in self.works:
+            work.draining = True
             work.settler.quiet()
         await _cancelled(self._takers)
         running = self._running()

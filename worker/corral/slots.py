@@ -11,9 +11,12 @@ class Share:
         self.held = 0
         self.hungry = False
 
-    def claim(self) -> int:
-        """Take as many free slots as are this queue's due; gives their number."""
-        granted = self._slots.due(self)
+    def claim(self, most: int) -> int:
+        """Take as many free slots as are this queue's due, `most` at most; gives their number.
+
+        Not more than half of all at once: while Redis hands out the one half, the other half runs.
+        """
+        granted = min(self._slots.due(self), -(-self._slots.total // 2), most)
         self._slots.busy += granted
         self.held += granted
         return granted

@@ -3,6 +3,6 @@
 from importlib.metadata import PackageNotFoundError, version
 
 try:
-    VERSION = version("corral")
+    __version__ = version("corral")
 except PackageNotFoundError:  # run from a folder without an installation
-    VERSION = "0"
+    __version__ = "0"

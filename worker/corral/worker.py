@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar
 
 from redis.asyncio import Redis
 
@@ -38,11 +38,6 @@ class Worker:
 
     Raises ConfigurationError.
     """
-
-    @overload
-    def __init__(self, queue: str | Sequence[str], processor: Processor, **options: Any) -> None: ...
-    @overload
-    def __init__(self, queue: Processor, **options: Any) -> None: ...
 
     def __init__(
         self,

@@ -51,6 +51,10 @@ local steps = {
   end,
 }
 
+local ids = {}
+for at = 8, #ARGV, 7 do ids[#ids + 1] = ARGV[at] end
+read_locks(P, ids)
+
 local codes, finished = {}, false
 for at = 7, #ARGV, 7 do
   local kind = ARGV[at]
@@ -58,6 +62,7 @@ for at = 7, #ARGV, 7 do
   codes[#codes + 1] = code
   finished = finished or (code == 0 and (kind == 'complete' or kind == 'fail'))
 end
+drop_locks(P)
 if finished then redis.call('XTRIM', P .. 'events', 'MAXLEN', '~', settings.events) end
 
 local jobs, unreadable, limited_ms, due = {}, {}, 0, 0

@@ -39,18 +39,15 @@ local function free_deduplication(P, id, deduplication_id)
 end
 
 -- Lays a finished job into its set, or deletes it. `field` is `returnvalue` or `failedReason`.
--- Gives the number of attempts made.
-local function lay_down(P, id, set, field, text, keep, now)
+local function lay_down(P, id, set, field, text, made, keep, now)
   local J = P .. id
-  local made = redis.call('HINCRBY', J, 'atm', 1)
   if string.sub(keep, 1, 2) == '0:' then
     delete_job(J)
-    return made
+    return
   end
   redis.call('ZADD', P .. set, now, id)
-  redis.call('HSET', J, field, text, 'finishedOn', now)
+  redis.call('HSET', J, 'atm', made, field, text, 'finishedOn', now)
   if keep ~= '' then retain(P, P .. set, keep, now) end
-  return made
 end
 
 -- What both ends do before anything is laid down. Gives 0 or the code of why not.
@@ -60,34 +57,40 @@ local function let_go(P, id, token, deduplication_id)
   return code
 end
 
+-- The fields that an end depends on, or nil when there is no job.
+local function end_facts(P, id)
+  local J = P .. id
+  local facts = redis.pcall('HMGET', J, 'timestamp', 'atm', 'parentKey', 'parent', 'deid')
+  if facts.err or (not facts[1] and redis.call('EXISTS', J) == 0) then return nil end
+  return {made = (tonumber(facts[2] or nil) or 0) + 1, parent_key = facts[3], parent = facts[4], deduplication_id = facts[5]}
+end
+
 local function complete(P, id, token, value, keep, now)
   local J = P .. id
-  local known = redis.pcall('HMGET', J, 'timestamp', 'parentKey', 'deid')
-  if known.err then return -1 end
-  if not known[1] and redis.call('EXISTS', J) == 0 then return -1 end
+  local facts = end_facts(P, id)
+  if not facts then return -1 end
   if redis.call('EXISTS', J .. ':dependencies', J .. ':unsuccessful') > 0 then
     return redis.call('EXISTS', J .. ':dependencies') == 1 and -4 or -9
   end
-  local code = let_go(P, id, token, known[3])
+  local code = let_go(P, id, token, facts.deduplication_id)
   if code ~= 0 then return code end
-  if known[2] then child_completed(known[2], J, value, now) end
-  lay_down(P, id, 'completed', 'returnvalue', value, keep, now)
+  if facts.parent_key then child_completed(facts.parent_key, J, value, now) end
+  lay_down(P, id, 'completed', 'returnvalue', value, facts.made, keep, now)
   emit(P, 'completed', 'jobId', id, 'returnvalue', value, 'prev', 'active')
   return 0
 end
 
 local function fail(P, id, token, reason, stacktrace, exhausted, keep, now)
   local J = P .. id
-  local known = redis.pcall('HMGET', J, 'timestamp', 'parentKey', 'parent', 'deid')
-  if known.err then return -1 end
-  if not known[1] and redis.call('EXISTS', J) == 0 then return -1 end
-  local code = let_go(P, id, token, known[4])
+  local facts = end_facts(P, id)
+  if not facts then return -1 end
+  local code = let_go(P, id, token, facts.deduplication_id)
   if code ~= 0 then return code end
-  redis.call('HSET', J, 'failedReason', reason, 'stacktrace', stacktrace)
+  redis.call('HSET', J, 'stacktrace', stacktrace)
   redis.call('HDEL', J, 'defa')
-  if known[2] then child_failed(known[2], J, known[3], reason, now) end
-  local made = lay_down(P, id, 'failed', 'failedReason', reason, keep, now)
+  if facts.parent_key then child_failed(facts.parent_key, J, facts.parent, reason, now) end
+  lay_down(P, id, 'failed', 'failedReason', reason, facts.made, keep, now)
   emit(P, 'failed', 'jobId', id, 'failedReason', reason, 'prev', 'active')
-  if exhausted then emit(P, 'retries-exhausted', 'jobId', id, 'attemptsMade', made) end
+  if exhausted then emit(P, 'retries-exhausted', 'jobId', id, 'attemptsMade', facts.made) end
   return 0
 end

@@ -1,12 +1,29 @@
--- A job leaves `active` only in the hands of whoever holds its lock.
+-- A job leaves `active` only in the hands of whoever holds its lock. Locks are read and dropped for the whole call at
+-- once: `read_locks` first, `drop_locks` after the last step and before any take.
+local holders, released = {}, {}
+
+local function read_locks(P, ids)
+  local locks = {}
+  for place, id in ipairs(ids) do locks[place] = P .. id .. ':lock' end
+  if #locks == 0 then return end
+  for place, holder in ipairs(redis.call('MGET', unpack(locks))) do holders[ids[place]] = holder end
+end
+
 -- Gives 0, or -2 (no lock), -6 (locked by another), -3 (not in `active`).
 local function leave_active(P, id, token)
-  local lock = P .. id .. ':lock'
-  local holder = redis.call('GET', lock)
+  local holder = holders[id]
   if holder ~= token then
     return holder and -6 or -2
   end
-  redis.call('DEL', lock)
-  redis.call('SREM', P .. 'stalled', id)
+  holders[id] = false
+  released[#released + 1] = id
   return redis.call('LREM', P .. 'active', -1, id) == 0 and -3 or 0
+end
+
+local function drop_locks(P)
+  if #released == 0 then return end
+  local locks = {}
+  for place, id in ipairs(released) do locks[place] = P .. id .. ':lock' end
+  redis.call('DEL', unpack(locks))
+  redis.call('SREM', P .. 'stalled', unpack(released))
 end

@@ -38,27 +38,29 @@ local function pop_runnable(P, count)
   return runnable
 end
 
+-- Marks one job as taken. Gives its hash as it was before, and whether it carries a deferred failure; nil if it has
+-- no readable hash.
 local function hold(P, id, now, token, lock_ms, worker)
   local J = P .. id
   local hash = redis.pcall('HGETALL', J)
   if hash.err or #hash == 0 then return nil end
-  redis.call('LPUSH', P .. 'active', id)
+  local starts, deferred = 0, false
+  for place = 1, #hash, 2 do
+    local field = hash[place]
+    if field == 'ats' then
+      starts = tonumber(hash[place + 1]) or 0
+    elseif field == 'defa' then
+      deferred = true
+    end
+  end
   redis.call('SET', J .. ':lock', token, 'PX', lock_ms)
   emit(P, 'active', 'jobId', id, 'prev', 'waiting')
   if worker ~= '' then
-    redis.call('HSET', J, 'processedOn', now, 'pb', worker)
+    redis.call('HSET', J, 'processedOn', now, 'ats', starts + 1, 'pb', worker)
   else
-    redis.call('HSET', J, 'processedOn', now)
+    redis.call('HSET', J, 'processedOn', now, 'ats', starts + 1)
   end
-  redis.call('HINCRBY', J, 'ats', 1)
-  return hash
-end
-
-local function is_deferred(hash)
-  for place = 1, #hash, 2 do
-    if hash[place] == 'defa' then return true end
-  end
-  return false
+  return hash, deferred
 end
 
 local function take(P, settings, now, want, token, lock_ms, worker)
@@ -70,18 +72,22 @@ local function take(P, settings, now, want, token, lock_ms, worker)
     count = math.min(count, settings.concurrency - redis.call('LLEN', P .. 'active'))
   end
   if settings.paused or count <= 0 then return {}, {}, 0, 0 end
-  local jobs, unreadable, counted = {}, {}, 0
+  local jobs, taken, unreadable, counted = {}, {}, {}, 0
   for _, id in ipairs(pop_runnable(P, count)) do
-    local hash = hold(P, id, now, token, lock_ms, worker)
+    local hash, deferred = hold(P, id, now, token, lock_ms, worker)
     if hash then
+      taken[#taken + 1] = id
       jobs[#jobs + 1] = {id, hash}
-      if settings.max and not is_deferred(hash) then counted = counted + 1 end
+      if not deferred then counted = counted + 1 end
     else
       unreadable[#unreadable + 1] = id
     end
   end
   count_for_rate(P, settings, counted)
-  if #jobs > 0 then redis.call('ZADD', P .. 'marker', 0, '0') end
+  if #taken > 0 then
+    redis.call('LPUSH', P .. 'active', unpack(taken))
+    redis.call('ZADD', P .. 'marker', 0, '0')
+  end
   local due = #jobs < want and next_due(P) or 0
   return jobs, unreadable, 0, math.ceil(due)
 end
