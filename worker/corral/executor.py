@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 from corral.errors import PayloadNotJSON, UnrecoverableError
-from corral.job import Job, to_json
+from corral.job import Job, storable, to_json
 from corral.lifecycle import Completed, Failed, Interrupted, Outcome
 
 Processor = Callable[[Job], Awaitable[Any]] | Callable[[Job], Any]
@@ -39,7 +39,7 @@ class Executor:
         except UnrecoverableError as error:
             return Failed(_reason(error), _stack(error), unrecoverable=True)
         except PayloadNotJSON as error:
-            return Failed(str(error))
+            return Failed(storable(str(error)))
         except SystemExit as error:
             # Left alone it would end the whole worker, with every other job that runs.
             return Failed(f"the processor called sys.exit({error.code!r})", _stack(error))
@@ -59,14 +59,10 @@ class Executor:
 
 
 def _reason(error: BaseException) -> str:
-    return _storable(str(error) or type(error).__name__)
+    return storable(str(error) or type(error).__name__)
 
 
 def _stack(error: BaseException) -> str:
     # The first frames are ours and tell a reader nothing.
     frames = error.__traceback__.tb_next if error.__traceback__ else None
-    return _storable("".join(traceback.format_exception(type(error), error, frames)))
-
-
-def _storable(text: str) -> str:
-    return text.encode(errors="backslashreplace").decode()
+    return storable("".join(traceback.format_exception(type(error), error, frames)))

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Protocol
@@ -31,6 +31,16 @@ def to_json(value: Any, what: str) -> str:
             f"{what} is not JSON: {error}; use None, bool, int, finite float, str, list and dict only"
         ) from error
     return text
+
+
+def from_json(text: str) -> Any:
+    """The value of a JSON text. Raises ValueError."""
+    return _decode(text)
+
+
+def storable(text: str) -> str:
+    """A text that UTF-8 can hold: lone surrogates are made readable."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 class JobDoor(Protocol):
@@ -72,7 +82,7 @@ class Job:
     scheduler_id: str | None = None
     deduplication_id: str | None = None
     token: str | None = None
-    _door: JobDoor | None = None
+    _door: JobDoor | None = field(default=None, repr=False)
 
     @property
     def attempt(self) -> int:
@@ -140,8 +150,8 @@ def from_wire(job_id: str, fields: Mapping[bytes, bytes], queue_name: str, door:
             _number(fields.get(b"priority", b"0")),
             _door=door,
         )
-        for field, value in fields.items():
-            if reader := _READERS.get(field):
+        for name_in_hash, value in fields.items():
+            if reader := _READERS.get(name_in_hash):
                 setattr(job, reader[0], reader[1](value))
     except (ValueError, OverflowError, RecursionError):
         raise CorruptJob(_complaint(job_id, fields, queue_name)) from None
@@ -160,12 +170,12 @@ def _text(value: bytes) -> str:
 
 
 def _json(value: bytes) -> Any:
-    return _decode(value.decode())
+    return from_json(value.decode())
 
 
 def _rows(value: bytes) -> tuple[str, ...]:
     rows = _json(value)
-    return tuple(str(row) for row in rows) if isinstance(rows, list) else ()
+    return tuple(storable(str(row)) for row in rows) if isinstance(rows, list) else ()
 
 
 _READERS: dict[bytes, tuple[str, Callable[[bytes], Any]]] = {
@@ -191,11 +201,11 @@ _READERS: dict[bytes, tuple[str, Callable[[bytes], Any]]] = {
 def _complaint(job_id: str, fields: Mapping[bytes, bytes], queue_name: str) -> str:
     """Which field of a hash cannot be read."""
     always = {b"data": _json, b"timestamp": _number, b"delay": _number, b"priority": _number}
-    readers = always | {field: reader for field, (_, reader) in _READERS.items()}
-    for field, reader in readers.items():
+    readers = always | {name: reader for name, (_, reader) in _READERS.items()}
+    for name, reader in readers.items():
         try:
-            reader(fields.get(field, b"0"))
+            reader(fields.get(name, b"0"))
         except (ValueError, OverflowError, RecursionError):
             kind = "a number" if reader is _number else "JSON"
-            return f"job {job_id} of queue {queue_name!r}: field {field.decode()!r} is not {kind}"
+            return f"job {job_id} of queue {queue_name!r}: field {name.decode()!r} is not {kind}"
     return f"job {job_id} of queue {queue_name!r} cannot be read"

@@ -38,6 +38,10 @@ class Listeners:
             raise ConfigurationError(f"a worker has no event {event!r}; it has {', '.join(get_args(EventName))}")
         self._by_event.setdefault(event, []).append(listener)
 
+    def wants(self, event: EventName) -> bool:
+        """Whether anyone listens to an event."""
+        return event in self._by_event
+
     def tell(self, event: EventName, *args: Any) -> None:
         """Call the listeners of an event; async ones run on as tasks of their own."""
         for listener in self._by_event.get(event, ()):

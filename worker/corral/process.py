@@ -66,8 +66,8 @@ async def _serve(workers: Sequence[Worker], settings: Settings) -> None:
                 ", ".join(sorted({queue for worker in workers for queue in worker.queue_names(settings)})),
                 health.port,
             )
-    except* ConfigurationError as group_error:
-        raise group_error.exceptions[0] from None
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None
     finally:
         for task in side:
             task.cancel()

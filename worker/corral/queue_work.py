@@ -9,7 +9,7 @@ from corral import logs
 from corral.clock import now_ms
 from corral.errors import CorralError, CorruptJob, RedisUnavailable
 from corral.executor import Executor
-from corral.job import Job, JobDoor, from_wire
+from corral.job import Job, JobDoor, from_json, from_wire
 from corral.keys import Keys
 from corral.lifecycle import OUTCOME_NAMES, Complete, Fail, Failed, HandBack, Interrupted, Outcome, Retention, next_step
 from corral.listeners import Listeners
@@ -97,8 +97,9 @@ class QueueWork:
         reason = None if isinstance(step, Complete | HandBack) else step.reason
         self._account(ended, outcome, reason)
         if isinstance(step, Complete):
-            job.finished_on = now_ms()
-            self.listeners.tell("completed", job, step.value)
+            if self.listeners.wants("completed"):
+                job.finished_on, job.returnvalue = now_ms(), from_json(step.value)
+                self.listeners.tell("completed", job, job.returnvalue)
         elif reason is not None:
             job.failed_reason = reason
             self.listeners.tell("failed", job, reason)
@@ -147,6 +148,7 @@ class QueueWork:
                 self.keys.queue,
                 OUTCOME_NAMES[type(ended.step)],
             )
+            self._account(ended, "lost", "whether its end was written is not known")
             return
         why = CODES.get(code, f"code {code}")
         error = CorralError(

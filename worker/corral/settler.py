@@ -122,8 +122,6 @@ class Settler:
                 await self._exchange(want)
 
     def _want(self) -> int:
-        if self._pending[MOST:]:
-            self._wake.set()
         if self._quiet or now_ms() < self.limited_until_ms:
             return 0
         if not (self.share.hungry or self._pending):
@@ -149,6 +147,8 @@ class Settler:
         # Not now: the next call goes out first, and Redis works on it while we work on this answer.
         asyncio.get_running_loop().call_soon(self._deliver, batch, taking.token, reply, sent_before)
         self._remember(reply, want, started)
+        if self._pending:
+            self._wake.set()
 
     def _deliver(self, batch: list[Ended], token: str, reply: Settled, sent_before: bool) -> None:
         for job_id, fields in reply.jobs:

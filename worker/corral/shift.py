@@ -151,6 +151,8 @@ class Shift:
 
     async def _start(self) -> None:
         await self._connect()
+        if self._stopping.is_set():
+            return
         for work in self.works:
             queue = work.keys.queue
             blocking = Line(make_pool(self.options.redis, work.keys.client_name(self.name)))
