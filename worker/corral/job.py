@@ -10,7 +10,13 @@ from typing import Any, Protocol
 from corral.errors import CorralError, CorruptJob, PayloadNotJSON
 from corral.options import JobOptions
 
-_decode = json.JSONDecoder().decode
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is not JSON")
+
+
+# Python reads NaN and Infinity, which JSON lacks.
+_decode = json.JSONDecoder(parse_constant=_no_number).decode
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -119,12 +125,12 @@ class Job:
 
 @lru_cache(4096)
 def _options(text: bytes) -> JobOptions | None:
-    """Options as they are stored; None = not a JSON object. Jobs of one producer mostly carry the same text."""
+    """Options as they are stored; None = they cannot be read. Jobs of one producer mostly carry the same text."""
     try:
         wire = _decode(text.decode())
-    except (ValueError, RecursionError):
+        return JobOptions.from_wire(wire) if isinstance(wire, dict) else None
+    except (ValueError, OverflowError, RecursionError):
         return None
-    return JobOptions.from_wire(wire) if isinstance(wire, dict) else None
 
 
 def from_wire(job_id: str, fields: Mapping[bytes, bytes], queue_name: str, door: JobDoor | None = None) -> Job:
@@ -137,7 +143,7 @@ def from_wire(job_id: str, fields: Mapping[bytes, bytes], queue_name: str, door:
         ) from None
     opts = _options(fields.get(b"opts", b"{}"))
     if opts is None:
-        raise CorruptJob(f"job {job_id} of queue {queue_name!r}: field 'opts' is not a JSON object")
+        raise CorruptJob(f"job {job_id} of queue {queue_name!r}: field 'opts' cannot be read as options")
     try:
         job = Job(
             job_id,

@@ -69,15 +69,13 @@ class Settler:
         slots: Slots,
         receiver: Receiver,
         *,
-        worker_id: str,
         worker_name: str,
         lock_ms: int,
-        tokens: Callable[[], str] | None = None,
+        next_token: Callable[[], str],
     ) -> None:
         self._line, self._keys, self._dialect, self._receiver = line, keys, dialect, receiver
         self._lock_ms, self._worker_name = lock_ms, worker_name
-        numbers = itertools.count(1)
-        self._next_token = tokens or (lambda: f"{worker_id}:{next(numbers)}")
+        self._next_token = next_token
         self._pending: list[Ended] = []
         self._under_way = 0
         self._wake = asyncio.Event()

@@ -7,6 +7,7 @@ drain   take nothing more -> running jobs finish -> at the end of the grace, les
 """
 
 import asyncio
+import itertools
 import logging
 import time
 import uuid
@@ -83,6 +84,7 @@ class Shift:
         self.executor = Executor(processor, self.slots.total)
         self.name = options.name or settings.pod or ""
         self.worker_id = str(uuid.uuid4())
+        self._takes = itertools.count(1)
         self.unready: str | None = "not connected yet"
         self.latency: float | None = None
         prefix = options.prefix or settings.prefix
@@ -143,11 +145,15 @@ class Shift:
             self.options.dialect,
             self.slots,
             work,
-            worker_id=f"{self.worker_id}:{len(self._single)}",
             worker_name=self.name,
             lock_ms=self.options.lock_ms,
+            next_token=self._next_token,
         )
         return work
+
+    def _next_token(self) -> str:
+        """A lock's token names its worker; a new number for each take tells two runs of one job apart."""
+        return f"{self.worker_id}:{next(self._takes)}"
 
     async def _start(self) -> None:
         await self._connect()
