@@ -32,6 +32,29 @@ from corral.errors import ConfigurationError, InvalidQueueName
 
 DEFAULT_PREFIX = "bull"
 
+KEY_NAMES = frozenset(
+    {
+        "id",
+        "meta",
+        "wait",
+        "paused",
+        "active",
+        "prioritized",
+        "pc",
+        "delayed",
+        "waiting-children",
+        "completed",
+        "failed",
+        "stalled",
+        "stalled-check",
+        "limiter",
+        "marker",
+        "events",
+        "repeat",
+    }
+)
+"""What follows P in the keys of a queue: no job may have one of these as its id."""
+
 
 @dataclass(frozen=True, slots=True)
 class Keys:

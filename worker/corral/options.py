@@ -25,6 +25,7 @@ from typing import Any, Self, TypedDict, Unpack
 
 from corral.backoff import Backoff, Duration, to_ms
 from corral.errors import InvalidJob
+from corral.keys import KEY_NAMES
 
 MAX_PRIORITY = 2_097_151
 
@@ -258,5 +259,7 @@ def check_job_id(job_id: str) -> None:
         raise InvalidJob(f"job_id {job_id!r} looks like a number, which could meet the queue's own counter; prefix it")
     if job_id.startswith("0:"):
         raise InvalidJob(f"job_id {job_id!r} begins with '0:', which BullMQ takes for a marker")
+    if job_id in KEY_NAMES:
+        raise InvalidJob(f"job_id {job_id!r} is the name of one of the queue's own keys; prefix it")
     if ":" in job_id and job_id.count(":") != 2:
         raise InvalidJob(f"job_id {job_id!r} holds a colon, which separates the parts of a Redis key; use another sign")

@@ -58,6 +58,13 @@ def load(name: str) -> Script:
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
+async def load_all(caller: Caller) -> None:
+    """Send every script to Redis, which compiles them. Raises RedisUnavailable; RedisRefused without permission."""
+    for path in (files("corral") / "lua").iterdir():
+        if path.name.endswith(".lua"):
+            await caller.call("SCRIPT", "LOAD", load(path.name.removesuffix(".lua")).text)
+
+
 async def _run(caller: Caller, name: str, keys: Keys, *args: Any) -> Any:
     script = load(name)
     try:

@@ -30,7 +30,7 @@ from corral.listeners import Listeners
 from corral.locks import renew
 from corral.metrics import Metrics
 from corral.queue_work import QueueWork
-from corral.scripts import Caller, Settlement, settle_jobs
+from corral.scripts import Caller, Settlement, load_all, settle_jobs
 from corral.server_check import check_server
 from corral.settings import Settings
 from corral.settler import NOTHING, Settler
@@ -185,6 +185,7 @@ class Shift:
         while not self._stopping.is_set():
             try:
                 await check_server(self._lines)
+                await load_all(self._lines)
                 self.unready = None
                 return
             except RedisUnavailable as error:

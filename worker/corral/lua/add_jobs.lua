@@ -14,8 +14,7 @@
 -- Events: added, then waiting or delayed; duplicated
 --
 -- include: settings
--- include: waiting
--- include: delayed
+-- include: enqueue
 
 local P = KEYS[1]
 local counter = P .. 'id'
@@ -24,17 +23,6 @@ redis.call('INCRBY', counter, 0)
 redis.call('HSETNX', P .. 'meta', 'opts.maxLenEvents', 10000)
 redis.call('HSETNX', P .. 'meta', 'version', ARGV[2])
 local settings = settings_of(P, ARGV[1])
-
-local function place(id, timestamp, delay, priority, lifo)
-  if delay > 0 then
-    put_delayed(P, id, timestamp + delay)
-    emit_trimmed(P, settings, 'delayed', 'jobId', id, 'delay', timestamp + delay)
-    mark_delayed(P)
-  else
-    put_waiting(P, settings, id, priority, lifo)
-    emit_trimmed(P, settings, 'waiting', 'jobId', id)
-  end
-end
 
 local ids = {}
 for at = 3, #ARGV, 8 do
@@ -48,7 +36,7 @@ for at = 3, #ARGV, 8 do
     redis.call('HSET', J, 'name', name, 'data', ARGV[at + 2], 'opts', ARGV[at + 3], 'timestamp', ARGV[at + 4],
       'delay', ARGV[at + 5], 'priority', ARGV[at + 6])
     emit(P, 'added', 'jobId', id, 'name', name)
-    place(id, tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6]), ARGV[at + 7] == '1')
+    enqueue(P, settings, id, tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6]), ARGV[at + 7] == '1')
   end
 end
 return ids

@@ -10,6 +10,7 @@
 --
 -- include: settings
 -- include: waiting
+-- include: chunks
 
 local P = KEYS[1]
 if redis.call('EXISTS', P .. 'stalled-check') == 1 then return {} end
@@ -40,7 +41,5 @@ for _, id in ipairs(suspects) do
   end
 end
 local active = redis.call('LRANGE', P .. 'active', 0, -1)
-for first = 1, #active, 5000 do
-  redis.call('SADD', P .. 'stalled', unpack(active, first, math.min(first + 4999, #active)))
-end
+in_chunks(active, function(...) redis.call('SADD', P .. 'stalled', ...) end)
 return recovered

@@ -11,7 +11,7 @@ local lost = {}
 for at = 2, #ARGV, 2 do
   local id, lock = ARGV[at], P .. ARGV[at] .. ':lock'
   if redis.call('GET', lock) == ARGV[at + 1] then
-    redis.call('SET', lock, ARGV[at + 1], 'PX', ARGV[1])
+    redis.call('PEXPIRE', lock, ARGV[1]) -- not SET, which a full Redis refuses
     redis.call('SREM', P .. 'stalled', id)
   else
     lost[#lost + 1] = id

@@ -4,16 +4,14 @@
 -- Returns 1, or 0: was not paused
 -- Events: resumed
 --
--- include: settings
--- include: waiting
+-- include: events
 -- include: delayed
 
 local P = KEYS[1]
 local was_paused = redis.call('HDEL', P .. 'meta', 'paused')
 while redis.call('LMOVE', P .. 'paused', P .. 'wait', 'LEFT', 'RIGHT') do end
-local settings = settings_of(P, 'v6')
 if redis.call('EXISTS', P .. 'wait', P .. 'prioritized') > 0 then
-  mark_runnable(P, settings)
+  redis.call('ZADD', P .. 'marker', 0, '0')
 else
   mark_delayed(P)
 end

@@ -22,7 +22,7 @@
 --      unreadable  ids that had no job hash; they are in no list any more
 --      limited_ms  > 0: the rate limit allows no job for so long
 --      next_due    epoch ms of the next delayed job, 0 = none or not asked
--- Events: completed failed retries-exhausted waiting delayed active drained
+-- Events: completed failed retries-exhausted added waiting delayed active drained
 --
 -- include: settings
 -- include: finish
@@ -35,10 +35,10 @@ local settings = settings_of(P, ARGV[2])
 
 local steps = {
   complete = function(id, token, text, stack, number, keep)
-    return complete(P, id, token, text, keep, now)
+    return complete(P, settings, id, token, text, keep, now)
   end,
   fail = function(id, token, text, stack, number, keep)
-    return fail(P, id, token, text, stack, number == '1', keep, now)
+    return fail(P, settings, id, token, text, stack, number == '1', keep, now)
   end,
   retry = function(id, token, text, stack, number)
     return retry(P, settings, id, token, text, stack, number == '1', now)
@@ -55,6 +55,8 @@ local ids = {}
 for at = 8, #ARGV, 7 do ids[#ids + 1] = ARGV[at] end
 read_locks(P, ids)
 
+-- Before the steps, so that listeners still hear what these say.
+redis.call('XTRIM', P .. 'events', 'MAXLEN', '~', settings.events)
 local codes, finished = {}, false
 for at = 7, #ARGV, 7 do
   local kind = ARGV[at]
@@ -63,7 +65,6 @@ for at = 7, #ARGV, 7 do
   finished = finished or (code == 0 and (kind == 'complete' or kind == 'fail'))
 end
 drop_locks(P)
-if finished then redis.call('XTRIM', P .. 'events', 'MAXLEN', '~', settings.events) end
 
 local jobs, unreadable, limited_ms, due = {}, {}, 0, 0
 if want > 0 then

@@ -1,6 +1,7 @@
 -- include: leave_active
 -- include: parent
 -- include: events
+-- include: kept_back
 -- The two ends of a job: `complete` and `fail`.
 
 local function delete_job(J)
@@ -42,7 +43,7 @@ end
 local function lay_down(P, id, set, field, text, made, keep, now)
   local J = P .. id
   if string.sub(keep, 1, 2) == '0:' then
-    delete_job(J)
+    trim_job(P, P .. set, id, now)
     return
   end
   redis.call('ZADD', P .. set, now, id)
@@ -51,9 +52,12 @@ local function lay_down(P, id, set, field, text, made, keep, now)
 end
 
 -- What both ends do before anything is laid down. Gives 0 or the code of why not.
-local function let_go(P, id, token, deduplication_id)
+local function let_go(P, settings, id, token, deduplication_id, now)
   local code = leave_active(P, id, token)
-  if code == 0 and deduplication_id then free_deduplication(P, id, deduplication_id) end
+  if code == 0 and deduplication_id then
+    free_deduplication(P, id, deduplication_id)
+    add_kept_back(P, settings, deduplication_id, now)
+  end
   return code
 end
 
@@ -65,14 +69,14 @@ local function end_facts(P, id)
   return {made = (tonumber(facts[2] or nil) or 0) + 1, parent_key = facts[3], parent = facts[4], deduplication_id = facts[5]}
 end
 
-local function complete(P, id, token, value, keep, now)
+local function complete(P, settings, id, token, value, keep, now)
   local J = P .. id
   local facts = end_facts(P, id)
   if not facts then return -1 end
   if redis.call('EXISTS', J .. ':dependencies', J .. ':unsuccessful') > 0 then
     return redis.call('EXISTS', J .. ':dependencies') == 1 and -4 or -9
   end
-  local code = let_go(P, id, token, facts.deduplication_id)
+  local code = let_go(P, settings, id, token, facts.deduplication_id, now)
   if code ~= 0 then return code end
   if facts.parent_key then child_completed(facts.parent_key, J, value, now) end
   lay_down(P, id, 'completed', 'returnvalue', value, facts.made, keep, now)
@@ -80,11 +84,11 @@ local function complete(P, id, token, value, keep, now)
   return 0
 end
 
-local function fail(P, id, token, reason, stacktrace, exhausted, keep, now)
+local function fail(P, settings, id, token, reason, stacktrace, exhausted, keep, now)
   local J = P .. id
   local facts = end_facts(P, id)
   if not facts then return -1 end
-  local code = let_go(P, id, token, facts.deduplication_id)
+  local code = let_go(P, settings, id, token, facts.deduplication_id, now)
   if code ~= 0 then return code end
   redis.call('HSET', J, 'stacktrace', stacktrace)
   redis.call('HDEL', J, 'defa')

@@ -1,3 +1,4 @@
+-- include: chunks
 -- A job leaves `active` only in the hands of whoever holds its lock. Locks are read and dropped for the whole call at
 -- once: `read_locks` first, `drop_locks` after the last step and before any take.
 local holders, released = {}, {}
@@ -5,8 +6,13 @@ local holders, released = {}, {}
 local function read_locks(P, ids)
   local locks = {}
   for place, id in ipairs(ids) do locks[place] = P .. id .. ':lock' end
-  if #locks == 0 then return end
-  for place, holder in ipairs(redis.call('MGET', unpack(locks))) do holders[ids[place]] = holder end
+  local place = 0
+  in_chunks(locks, function(...)
+    for _, holder in ipairs(redis.call('MGET', ...)) do
+      place = place + 1
+      holders[ids[place]] = holder
+    end
+  end)
 end
 
 -- Gives 0, or -2 (no lock), -6 (locked by another), -3 (not in `active`).
@@ -21,9 +27,8 @@ local function leave_active(P, id, token)
 end
 
 local function drop_locks(P)
-  if #released == 0 then return end
   local locks = {}
   for place, id in ipairs(released) do locks[place] = P .. id .. ':lock' end
-  redis.call('DEL', unpack(locks))
-  redis.call('SREM', P .. 'stalled', unpack(released))
+  in_chunks(locks, function(...) redis.call('DEL', ...) end)
+  in_chunks(released, function(...) redis.call('SREM', P .. 'stalled', ...) end)
 end

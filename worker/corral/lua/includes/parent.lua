@@ -8,11 +8,9 @@ local function key_parts(key)
   return string.match(key, '^(.*:)([^:]*)$')
 end
 
--- A parent that waits for children becomes runnable: delayed, prioritized, or in front of the waiting ones.
-local function release_parent(parent_key, now)
+-- A parent becomes runnable: delayed, prioritized, or in front of the waiting ones.
+local function run_parent(parent_key, now)
   local PP, id = key_parts(parent_key)
-  if redis.call('EXISTS', parent_key) == 0 then return end
-  if redis.call('ZREM', PP .. 'waiting-children', id) == 0 then return end
   local settings = settings_of(PP, '')
   local hash = redis.call('HMGET', parent_key, 'delay', 'priority')
   local delay, priority = tonumber(hash[1] or nil) or 0, tonumber(hash[2] or nil) or 0
@@ -28,6 +26,13 @@ local function release_parent(parent_key, now)
     put_front(PP, settings, id, 0)
   end
   emit(PP, 'waiting', 'jobId', id, 'prev', 'waiting-children')
+end
+
+-- The same for a parent that waits for children; any other is left alone.
+local function release_parent(parent_key, now)
+  local PP, id = key_parts(parent_key)
+  if redis.call('EXISTS', parent_key) == 0 then return end
+  if redis.call('ZREM', PP .. 'waiting-children', id) == 1 then run_parent(parent_key, now) end
 end
 
 -- Strikes a child from the open ones; true if it was among them. The last one releases the parent.
@@ -53,8 +58,7 @@ local function fail_parent(parent_key, child_key, now)
   redis.call('HSET', parent_key, 'defa', 'child ' .. child_key .. ' failed')
   if redis.call('ZREM', PP .. 'delayed', id) == 1 then
     redis.call('HSET', parent_key, 'delay', 0)
-    put_waiting(PP, settings_of(PP, ''), id, priority_of(parent_key), false)
-    emit(PP, 'waiting', 'jobId', id, 'prev', 'delayed')
+    run_parent(parent_key, now)
   else
     release_parent(parent_key, now)
   end

@@ -1,4 +1,5 @@
 -- include: promote
+-- include: chunks
 -- include: delayed
 -- Moves up to `want` jobs into `active`, locked with `token` for `lock_ms`.
 -- Gives: jobs {id, {field, value, ...}}, ids without a readable hash, ms until the rate limit allows more,
@@ -25,17 +26,12 @@ end
 -- The next `count` runnable ids: waiting ones first, then by priority.
 local function pop_runnable(P, count)
   local ids = redis.call('RPOP', P .. 'wait', count) or {}
-  local runnable = {}
-  for _, id in ipairs(ids) do
-    -- Markers of versions before 5 lie among the ids.
-    if string.sub(id, 1, 2) ~= '0:' then runnable[#runnable + 1] = id end
-  end
   if #ids < count then
     local popped = redis.call('ZPOPMIN', P .. 'prioritized', count - #ids)
     if #popped == 0 then redis.call('DEL', P .. 'pc') end
-    for place = 1, #popped, 2 do runnable[#runnable + 1] = popped[place] end
+    for place = 1, #popped, 2 do ids[#ids + 1] = popped[place] end
   end
-  return runnable
+  return ids
 end
 
 -- Marks one job as taken. Gives its hash as it was before, and whether it carries a deferred failure; nil if it has
@@ -73,21 +69,26 @@ local function take(P, settings, now, want, token, lock_ms, worker)
   end
   if settings.paused or count <= 0 then return {}, {}, 0, 0 end
   local jobs, taken, unreadable, counted = {}, {}, {}, 0
-  for _, id in ipairs(pop_runnable(P, count)) do
-    local hash, deferred = hold(P, id, now, token, lock_ms, worker)
-    if hash then
-      taken[#taken + 1] = id
-      jobs[#jobs + 1] = {id, hash}
-      if not deferred then counted = counted + 1 end
-    else
-      unreadable[#unreadable + 1] = id
+  repeat
+    -- Once more for the places of those that are no jobs: nobody would be woken for the jobs behind them.
+    local free = count - #taken
+    local ids = pop_runnable(P, free)
+    for _, id in ipairs(ids) do
+      local hash, deferred = hold(P, id, now, token, lock_ms, worker)
+      if hash then
+        taken[#taken + 1] = id
+        jobs[#jobs + 1] = {id, hash}
+        if not deferred then counted = counted + 1 end
+      elseif string.sub(id, 1, 2) ~= '0:' then -- markers of versions before 5 lie among the ids
+        unreadable[#unreadable + 1] = id
+      end
     end
-  end
+  until #ids < free or #taken == count
   count_for_rate(P, settings, counted)
   if #taken > 0 then
-    redis.call('LPUSH', P .. 'active', unpack(taken))
+    in_chunks(taken, function(...) redis.call('LPUSH', P .. 'active', ...) end)
     redis.call('ZADD', P .. 'marker', 0, '0')
   end
   local due = #jobs < want and next_due(P) or 0
-  return jobs, unreadable, 0, math.ceil(due)
+  return jobs, unreadable, 0, math.floor(due)
 end

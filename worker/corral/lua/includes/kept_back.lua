@@ -1,0 +1,25 @@
+-- include: enqueue
+-- include: events
+-- "Keep last if active": the newest add that a deduplication id turned away waits in `dn:<id>`, and becomes a job when
+-- the owner of the id ends.
+local function add_kept_back(P, settings, deduplication_id, now)
+  local kept = P .. 'dn:' .. deduplication_id
+  local facts = redis.call('HMGET', kept, 'name', 'data', 'opts', 'jid', 'pk', 'pd', 'pdk', 'rjk')
+  local name, data, opts, id, parent_key, parent, dependencies, scheduler = unpack(facts, 1, 8)
+  if not (name and data and opts) then return end
+  local readable, options = pcall(cjson.decode, opts)
+  if not readable or type(options) ~= 'table' then options = {} end
+  local delay, priority = tonumber(options.delay) or 0, tonumber(options.priority) or 0
+  local count = redis.call('INCR', P .. 'id')
+  id = id or string.format('%.0f', count)
+  local J = P .. id
+  redis.call('SET', P .. 'de:' .. deduplication_id, id)
+  redis.call('HSET', J, 'name', name, 'data', data, 'opts', opts, 'timestamp', now, 'delay', delay, 'priority', priority,
+    'deid', deduplication_id)
+  if parent_key and parent then redis.call('HSET', J, 'parentKey', parent_key, 'parent', parent) end
+  if scheduler then redis.call('HSET', J, 'rjk', scheduler) end
+  emit(P, 'added', 'jobId', id, 'name', name)
+  enqueue(P, settings, id, now, delay, priority, options.lifo == true)
+  if dependencies then redis.call('SADD', dependencies, J) end
+  redis.call('DEL', kept)
+end
