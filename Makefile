@@ -15,7 +15,7 @@ NODE_MODULES := tests/interop/node_modules/.stamp
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(STAMP) ## run the main job on this machine, start to end (ARGS="...")
+demo: $(STAMP) $(NODE_MODULES) ## run the main job on this machine, start to end (ARGS="...")
 	@$(BIN)/corral demo $(ARGS)
 
 test: $(STAMP) redis-server $(NODE_MODULES) ## run all tests (ARGS="-k name" for some)

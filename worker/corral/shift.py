@@ -12,6 +12,7 @@ import logging
 import time
 import uuid
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,6 +164,8 @@ class Shift:
             queue = work.keys.queue
             blocking = Line(make_pool(self.options.redis, work.keys.client_name(self.name)))
             self._single.append(blocking)
+            with suppress(RedisUnavailable):
+                await blocking.call("PING")  # dashboards count workers by this connection, from the start
             self._keep(work.settler.run(), f"settler of {queue}")
             self._take(Fetcher(blocking, work.keys, work.settler, self.slots).run(), f"fetcher of {queue}")
             self._take(self._recover(work), f"look for stalled jobs of {queue}")
