@@ -97,11 +97,16 @@ async def redis7_client(redis7_url: str) -> AsyncIterator[redis.asyncio.Redis]:
         yield client
 
 
-@pytest.fixture(params=["5", "6"], ids=["bullmq5", "bullmq6"])
-def bullmq(request: pytest.FixtureRequest) -> str:
-    """Each BullMQ major in turn: the value of env BULLMQ for the scripts of tests/interop."""
+@pytest.fixture
+def with_node() -> None:
+    """For tests that need Node's BullMQ."""
     if reason := node_missing():
         _cannot_run(reason)
+
+
+@pytest.fixture(params=["5", "6"], ids=["bullmq5", "bullmq6"])
+def bullmq(request: pytest.FixtureRequest, with_node: None) -> str:
+    """Each BullMQ major in turn: the value of env BULLMQ for the scripts of tests/interop."""
     return str(request.param)
 
 

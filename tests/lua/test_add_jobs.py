@@ -172,15 +172,24 @@ async def test_a_job_added_while_paused_wakes_nobody(stage: Stage) -> None:
 
 @pytest.mark.parametrize(
     ("meta", "others"),
-    [(V5, {}), (V6, {"paused": ["a"]}), ({}, {"paused": ["a"]})],
+    [(V5, {}), (V6, {"wait": ["w"], "paused": ["a"]}), ({}, {"wait": ["w"], "paused": ["a"]})],
     ids=["version of bullmq 5", "list and version 6", "list and no version"],
 )
 async def test_a_queue_paused_by_bullmq_5_collects_in_its_own_list(stage: Stage, meta: dict, others: dict) -> None:
-    await stage.lay({"meta": {**meta, "paused": "1"}, "wait": ["w"], **others})
+    await stage.lay({"meta": {**meta, "paused": "1"}, **others})
     await stage.add(new_job(), new_job(lifo=True))
     changed = await stage.changed()
     assert changed["paused"] == ["1", *others.get("paused", []), "2"]
     assert changed.keys() - {"meta"} == {"1", "2", "id", "paused", "events"}
+
+
+async def test_a_queue_of_bullmq_5_that_was_paused_the_way_of_6_goes_on_in_wait(stage: Stage) -> None:
+    # BullMQ 5 would have left no `wait`; at its resume it would rename a `paused` of ours over this one.
+    await stage.lay({"meta": {**V5, "paused": "1"}, "wait": ["w"]})
+    await stage.add(new_job())
+    changed = await stage.changed()
+    assert changed["wait"] == ["1", "w"]
+    assert "paused" not in changed
 
 
 @pytest.mark.parametrize("dialect", ["v5", "v6"])

@@ -89,10 +89,11 @@ async def test_a_paused_queue_of_the_parent_gets_it_without_a_marker(stage: Stag
 
 
 async def test_a_paused_bullmq_5_queue_of_the_parent_gets_it_in_its_own_list(stage: Stage) -> None:
-    await stage.lay(active("1", **CHILD), family(C1), {f"{UP}meta": {"paused": "1", "version": "bullmq:5.81.5"}})
+    paused = {f"{UP}meta": {"paused": "1", "version": "bullmq:5.81.5"}, f"{UP}paused": ["p"]}
+    await stage.lay(active("1", **CHILD), family(C1), paused)
     await stage.settle(("1", DONE), dialect="v6")  # the dialect is the child's queue's
     changed = await ups(stage)
-    assert changed[f"{UP}paused"] == ["P"]
+    assert changed[f"{UP}paused"] == ["p", "P"]
     assert f"{UP}wait" not in changed
 
 

@@ -122,8 +122,10 @@ class Line:
             raise
 
     async def _connected(self) -> AbstractConnection:
-        if self._connection is not None and self._connection.is_connected:
-            return self._connection
+        if self._connection is not None:
+            if self._connection.is_connected and not _hung_up(self._connection):
+                return self._connection
+            await self.close()
         connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
         try:
             async with asyncio.timeout(CALL_TIMEOUT):
@@ -183,6 +185,12 @@ class Lines:
 
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
+
+
+def _hung_up(connection: AbstractConnection) -> bool:
+    """Whether the other side has closed it: what is sent now would be lost, and nobody could tell whether it was done."""
+    reader = connection._reader  # noqa: SLF001  (redis-py tells it nowhere else)
+    return reader is None or reader.at_eof() or reader.exception() is not None
 
 
 def _refused(error: Exception) -> RedisRefused:

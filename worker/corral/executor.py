@@ -43,7 +43,7 @@ class Executor:
         except SystemExit as error:
             # Left alone it would end the whole worker, with every other job that runs.
             return Failed(f"the processor called sys.exit({error.code!r})", _stack(error))
-        except Exception as error:  # noqa: BLE001  (the border to user code)
+        except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:  # noqa: BLE001  (the border to user code)
             return Failed(_reason(error), _stack(error))
 
     async def _call(self, job: Job) -> Any:
@@ -59,7 +59,11 @@ class Executor:
 
 
 def _reason(error: BaseException) -> str:
-    return storable(str(error) or type(error).__name__)
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001  (the user's own __str__)
+        text = ""
+    return storable(text or type(error).__name__)
 
 
 def _stack(error: BaseException) -> str:

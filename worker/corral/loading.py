@@ -31,7 +31,7 @@ def _load(reference: str) -> Worker:
             f"there is no module {module_name!r} in {os.getcwd()} or on PYTHONPATH; "
             "a worker is named like emails:worker, for `worker` in emails.py"
         ) from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigurationError(f"module {module_name!r} cannot be imported: {_where(error)}") from error
     for part in attribute.split("."):
         found = getattr(found, part, None)

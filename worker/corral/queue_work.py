@@ -81,6 +81,9 @@ class QueueWork:
         started = time.monotonic()
         try:
             outcome = await self.executor.run(job)
+        except Exception as error:
+            logger.exception("running job %s of queue %s broke", job.id, self.keys.queue)
+            outcome = Failed(f"the worker broke: {type(error).__name__}")
         finally:
             self.running.pop((job.id, token), None)
         self._end(job, token, outcome, started)
@@ -207,7 +210,9 @@ class QueueWork:
             return
         self.metrics.redis_error(self.keys.queue)
         if self.outage is None:
-            self._outage_began, self._outage_told = now, 0.0
+            self._outage_began = now
+        if str(self.outage) != str(error):
+            self._outage_told = 0.0  # another cause: told at once
         self.outage = error
         if now - self._outage_told >= 10:
             self._outage_told = now

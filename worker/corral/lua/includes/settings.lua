@@ -22,7 +22,8 @@ local function settings_of(P, dialect)
     version = meta[6],
     collects = P .. 'wait',
   }
-  if settings.paused and is_v5(P, settings.version, dialect) then
+  if settings.paused and is_v5(P, settings.version, dialect)
+    and (dialect == 'v5' or redis.call('EXISTS', P .. 'wait') == 0 or redis.call('EXISTS', P .. 'paused') == 1) then
     settings.collects = P .. 'paused'
   end
   return settings
