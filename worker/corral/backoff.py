@@ -14,16 +14,26 @@ Duration = timedelta | float | int
 """A span of time in the public API: a timedelta, or a number of seconds."""
 
 
+LONGEST_MS = 2**53
+"""The longest wait that is read: numbers beyond are not exact in Node, and overflow a float with jitter."""
+
+
 def to_ms(duration: Duration) -> int:
     """A span of time as whole milliseconds. Raises InvalidJob when it is negative or not a number."""
+    wrong = InvalidJob(f"{duration!r} is not a span of time; give a timedelta or seconds")
+    if isinstance(duration, bool) or not isinstance(duration, timedelta | float | int):
+        raise wrong
     try:
-        seconds = duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
-        ms = round(seconds * 1000)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InvalidJob(f"{duration!r} is not a span of time; give a timedelta or seconds") from error
+        ms = round((duration.total_seconds() if isinstance(duration, timedelta) else duration) * 1000)
+    except (ValueError, OverflowError):
+        raise wrong from None
     if ms < 0:
         raise InvalidJob(f"a span of time cannot be negative, got {duration!r}")
     return ms
+
+
+def _stored_ms(value: float) -> int:
+    return round(min(max(value, 0), LONGEST_MS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +67,13 @@ class Backoff:
     def from_wire(cls, value: Any) -> Self | None:
         """Read what a producer stored: a number of ms, or an object. None for anything else."""
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return cls("fixed", max(0, round(value)))
+            return cls("fixed", _stored_ms(value))
         if not isinstance(value, dict):
             return None
         delay, jitter = value.get("delay", 0), value.get("jitter", 0)
         delay = delay if isinstance(delay, int | float) else 0
         jitter = jitter if isinstance(jitter, int | float) else 0
-        return cls(str(value.get("type", "fixed")), max(0, round(delay)), min(1.0, max(0.0, jitter)))
+        return cls(str(value.get("type", "fixed")), _stored_ms(delay), min(1.0, max(0.0, jitter)))
 
     def to_wire(self) -> dict[str, Any]:
         """The object that BullMQ stores in a job's options."""

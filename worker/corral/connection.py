@@ -17,6 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, BusyLoadingError, NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeout
+from redis.maint_notifications import MaintNotificationsConfig
 
 from corral.errors import ConfigurationError, RedisRefused, RedisUnavailable
 
@@ -66,18 +67,24 @@ def make_pool(redis: "str | Redis | None", client_name: str | None = None) -> Co
         "retry_on_error": [],
         "client_name": client_name,
         "health_check_interval": 0,
+        # Needs RESP 3, and is on by default in the settings of a client.
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
     if isinstance(redis, Redis):
         theirs = redis.connection_pool
-        return ConnectionPool(connection_class=theirs.connection_class, **{**theirs.connection_kwargs, **ours})
+        kept = {name: value for name, value in theirs.connection_kwargs.items() if not name.startswith("maint_")}
+        return ConnectionPool(connection_class=theirs.connection_class, **{**kept, **ours})
     url = redis if redis is not None else redis_url()
     try:
-        return ConnectionPool.from_url(url, socket_connect_timeout=5.0, **ours)
+        pool = ConnectionPool.from_url(url, socket_connect_timeout=5.0, **ours)
     except (ValueError, TypeError, AttributeError) as error:
         scheme = urlsplit(url).scheme if isinstance(url, str) else type(url).__name__
         raise ConfigurationError(
             f"not a Redis URL (scheme {scheme!r}): it begins with redis://, rediss:// (TLS) or unix://"
         ) from error
+    # What a URL says (?decode_responses=, ?socket_timeout=) goes before keywords; ours must hold.
+    pool.connection_kwargs.update(ours)
+    return pool
 
 
 class Line:
@@ -100,7 +107,7 @@ class Line:
         connection = await self._connected()
         packed = [pack_command(command) for command in commands]
         replies = await self._exchange(connection, packed, len(commands), timeout)
-        return replies if len(commands) > 1 else [replies]
+        return [replies] if len(commands) == 1 else replies
 
     async def _exchange(self, connection: AbstractConnection, packed: Any, replies: int, timeout: float) -> Any:
         try:
@@ -110,7 +117,7 @@ class Line:
                     return await connection.read_response()
                 return [await connection.read_response() for _ in range(replies)]
         except (ResponseError, AuthenticationError, BusyLoadingError) as error:
-            if not isinstance(error, NoScriptError):
+            if replies > 1 or not isinstance(error, NoScriptError):
                 # Further replies may be on the way; and after a failover only a new connection can do better.
                 await self.close()
             raise _refused(error) from None

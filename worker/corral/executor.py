@@ -43,19 +43,32 @@ class Executor:
         except SystemExit as error:
             # Left alone it would end the whole worker, with every other job that runs.
             return Failed(f"the processor called sys.exit({error.code!r})", _stack(error))
-        except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:  # noqa: BLE001  (the border to user code)
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # noqa: BLE001  (the border to user code)
             return Failed(_reason(error), _stack(error))
 
     async def _call(self, job: Job) -> Any:
         if self._threads is None:
             return await cast(Awaitable[Any], self._processor(job))
-        value = await asyncio.get_running_loop().run_in_executor(self._threads, self._processor, job)
+        value, error = await asyncio.get_running_loop().run_in_executor(self._threads, _caught, self._processor, job)
+        if error is not None:
+            raise error
         return await value if inspect.isawaitable(value) else value
 
     def close(self) -> None:
         """Take no more work into the threads; those that run are not waited for."""
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _caught(processor: Processor, job: Job) -> tuple[Any, BaseException | None]:
+    """Call in a thread. An error is carried back as a value: a future swallows StopIteration, and makes a new
+    TimeoutError without the traceback."""
+    try:
+        return processor(job), None
+    except BaseException as error:  # noqa: BLE001  (raised again in the event loop)
+        return None, error
 
 
 def _reason(error: BaseException) -> str:

@@ -52,7 +52,9 @@ class Fetcher:
         now, settler = now_ms(), self._settler
         wait = marker_wait_s(now, settler.next_due_ms, settler.limited_until_ms)
         if settler.limited_until_ms > now:
-            await asyncio.sleep(wait)  # a marker would only wake us for nothing
+            # A marker would only wake us for nothing. A sleep may end early, and a look before the time does nothing.
+            while (left := settler.limited_until_ms - now_ms()) > 0:  # noqa: ASYNC110  (a time, not an event)
+                await asyncio.sleep(max(0.001, left / 1000))
         elif wait > 0:
             await self._block(wait)
 

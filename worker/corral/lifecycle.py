@@ -136,7 +136,7 @@ def next_step(job: Job, outcome: Outcome, retention: Retention, draw: float) -> 
 
 def _stacktrace(job: Job, stack: str) -> tuple[str, ...]:
     """The stored stack traces and this one, oldest first, the last `stack_trace_limit` of them."""
-    rows = (*job.stacktrace, stack)
+    rows = (*job.stacktrace, stack) if stack else job.stacktrace
     limit = job.opts.stack_trace_limit
     if limit is None:
         return rows

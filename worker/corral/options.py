@@ -61,7 +61,7 @@ class Keep:
         if value is False:
             return cls()
         if isinstance(value, int | float):
-            return cls(count=round(value)) if value >= 0 else cls()
+            return cls(_whole(value))
         if isinstance(value, dict):
             return cls(_whole(value.get("count")), _whole(value.get("age")), _whole(value.get("limit")))
         return None
@@ -83,7 +83,8 @@ def _whole(value: Any) -> int | None:
     """A whole number from 0 up, or None: Node counts -1 as `no bound`."""
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
         return None
-    return round(value)
+    # JSON may say 1e999; and the scripts count with whole numbers of 53 bits.
+    return round(min(value, 2**53))
 
 
 class AddOptions(TypedDict, total=False):
@@ -147,9 +148,16 @@ class JobOptions:
         backoff = given.get("backoff")
         if isinstance(backoff, timedelta | int | float):
             backoff = Backoff.fixed(backoff)
+        elif not isinstance(backoff, Backoff | None):
+            raise InvalidJob(f"backoff takes a Backoff, a timedelta or seconds, got {backoff!r}")
         timestamp = given.get("timestamp")
         if isinstance(timestamp, datetime):
             timestamp = timestamp.timestamp()
+        if timestamp is not None and not (isinstance(timestamp, int | float) and 0 <= timestamp < 2**53):
+            raise InvalidJob(f"timestamp takes a datetime or epoch seconds, got {timestamp!r}")
+        correlation_id = given.get("correlation_id")
+        if not isinstance(correlation_id, str | None):
+            raise InvalidJob(f"correlation_id is a text, got {correlation_id!r}")
         job_id = given.get("job_id")
         if job_id is not None:
             check_job_id(job_id)
@@ -173,7 +181,7 @@ class JobOptions:
             stack_trace_limit=given.get("stack_trace_limit"),
             keep_logs=given.get("keep_logs"),
             size_limit=given.get("size_limit"),
-            correlation_id=given.get("correlation_id"),
+            correlation_id=correlation_id,
         )
 
     @classmethod

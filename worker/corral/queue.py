@@ -65,7 +65,7 @@ class Queue:
         return self.keys.queue
 
     async def add(self, name: str, data: Any = None, **options: Unpack[AddOptions]) -> Job:
-        """Add a job; gives it as it was stored (with an id that exists already: the job that has it).
+        """Add a job; gives it as it was sent. A `job_id` that exists already leaves the job that has it as it is.
 
         name: what kind of job; data: any JSON value, the job's payload; options: see AddOptions.
         Raises InvalidJob (PayloadNotJSON, PayloadTooLarge) before anything is written. When RedisUnavailable has

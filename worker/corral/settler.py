@@ -120,7 +120,12 @@ class Settler:
                 await self._exchange(want)
 
     def _want(self) -> int:
-        if self._quiet or now_ms() < self.limited_until_ms:
+        if self._quiet:
+            return 0
+        if now_ms() < self.limited_until_ms:
+            # Asked too early (the marker came with the limit): back to the fetcher, which waits for its end.
+            self.share.hungry = False
+            self.resting.set()
             return 0
         if not (self.share.hungry or self._pending):
             return 0
@@ -143,12 +148,12 @@ class Settler:
         finally:
             self.share.release(want - started)
         # Not now: the next call goes out first, and Redis works on it while we work on this answer.
-        asyncio.get_running_loop().call_soon(self._deliver, batch, taking.token, reply, sent_before)
+        asyncio.get_running_loop().call_soon(self._deliver, batch, want, taking.token, reply, sent_before)
         self._remember(reply, want, started)
         if self._pending:
             self._wake.set()
 
-    def _deliver(self, batch: list[Ended], token: str, reply: Settled, sent_before: bool) -> None:
+    def _deliver(self, batch: list[Ended], wanted: int, token: str, reply: Settled, sent_before: bool) -> None:
         for job_id, fields in reply.jobs:
             self._receiver.taken(job_id, fields, token)
         for ended, code in zip(batch, reply.codes, strict=True):
@@ -156,6 +161,8 @@ class Settler:
         for job_id in reply.unreadable:
             self._receiver.unreadable(job_id)
         self._under_way -= 1
+        if wanted and not reply.jobs and not reply.limited_ms:
+            self._receiver.found_nothing()
 
     async def _call(self, batch: list[Ended], taking: Taking) -> tuple[Settled, bool]:
         """One exchange, repeated until Redis has answered. The flag: an earlier try may have been carried out."""
@@ -198,8 +205,6 @@ class Settler:
         if not want:
             return
         self.next_due_ms = reply.next_due_ms
-        if not started and not reply.limited_ms:
-            self._receiver.found_nothing()
         self.share.hungry = not self._quiet and started == want
         if self.share.hungry:
             self.resting.clear()

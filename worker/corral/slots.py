@@ -57,7 +57,7 @@ class Slots:
         """How many free slots a queue may take: all, or with other hungry queues its even part."""
         others = sum(1 for other in self._shares if other.hungry and other is not share)
         if not others:
-            return self.free
+            return max(0, self.free)
         even = -(-self.total // (others + 1))
         return max(0, min(self.free, even - share.held))
 

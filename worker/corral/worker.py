@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from redis.asyncio import Redis
 
 from corral.backoff import Duration, to_ms
-from corral.errors import ConfigurationError
+from corral.errors import ConfigurationError, InvalidJob
 from corral.executor import Processor
 from corral.keys import Keys
 from corral.lifecycle import Retention
@@ -58,9 +58,15 @@ class Worker:
         names, self._processor = _queue_and_processor(queue, processor)
         for each in names:
             Keys(each)
-        if concurrency is not None and (not isinstance(concurrency, int) or concurrency < 1):
+        if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
             raise ConfigurationError(f"concurrency is a whole number from 1 up, got {concurrency!r}")
-        lock_ms, stalled_ms = to_ms(lock_duration), to_ms(stalled_interval)
+        if type(max_stalled_count) is not int or max_stalled_count < 0:
+            raise ConfigurationError(f"max_stalled_count is a whole number from 0 up, got {max_stalled_count!r}")
+        try:
+            lock_ms, stalled_ms = to_ms(lock_duration), to_ms(stalled_interval)
+            retention = Retention(keep_option(remove_on_complete), keep_option(remove_on_fail))
+        except InvalidJob as error:
+            raise ConfigurationError(str(error)) from None
         if lock_ms < 100 or stalled_ms < 100:
             raise ConfigurationError("lock_duration and stalled_interval are at least 0.1 s")
         self._names = names
@@ -73,7 +79,7 @@ class Worker:
             lock_ms=lock_ms,
             stalled_ms=stalled_ms,
             max_stalled=max_stalled_count,
-            retention=Retention(keep_option(remove_on_complete), keep_option(remove_on_fail)),
+            retention=retention,
             dialect=dialect_arg(dialect),
         )
         self._shift: Shift | None = None
@@ -137,7 +143,9 @@ def _queue_and_processor(
         return (), queue
     if not callable(processor):
         raise ConfigurationError(f"a worker needs a processor, a function that takes the job; got {processor!r}")
-    names = (queue,) if isinstance(queue, str) else tuple(queue)
+    names = (queue,) if isinstance(queue, str) else tuple(queue) if isinstance(queue, Sequence) else (queue,)
+    if wrong := [name for name in names if not isinstance(name, str)]:
+        raise ConfigurationError(f"a queue's name is a text, got {wrong[0]!r}")
     if not names:
         raise ConfigurationError("the list of queues is empty; name one, or write Worker(send) and set CORRAL_QUEUES")
     if len(set(names)) < len(names):
