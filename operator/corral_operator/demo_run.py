@@ -10,6 +10,7 @@ from types import FrameType
 
 from corral import CorruptJob, Queue
 from corral.connection import Lines, make_pool
+from corral.keys import DEFAULT_PREFIX
 from corral_operator.demo_fleet import Fleet
 from corral_operator.demo_load import QUEUE, is_doomed
 from corral_operator.demo_plot import Stage, play
@@ -46,16 +47,19 @@ def _performed(view: View) -> tuple[Tally, Stage, list[str]]:
 
 
 async def _run(redis_url: str, fleet: Fleet, view: View) -> tuple[Tally, Stage, list[str]]:
-    async with Queue(QUEUE, redis=redis_url) as queue, Lines(make_pool(redis_url)) as lines:
+    # The prefix is named: one that the user set for workers of their own is not for these.
+    async with Queue(QUEUE, redis=redis_url, prefix=DEFAULT_PREFIX) as queue, Lines(make_pool(redis_url)) as lines:
         stage = Stage(queue, redis_url, fleet, Watch(queue, lines, fleet), view)
         try:
             async with asyncio.timeout(ACTS_S):
                 await play(stage)
         except TimeoutError:
-            view.tell(f"not over after {ACTS_S:g} s: counting what is there")
+            troubles = [f"not over after {ACTS_S:g} s"]
+            view.tell(f"{troubles[0]}: counting what is there")
         else:
+            troubles = []
             view.tell("no job is left; SIGTERM to the workers")
-        troubles = await fleet.drain()
+        troubles += await fleet.drain()
         view.tell("counting every job")
         return Tally.of(await _endings(stage)), stage, troubles
 

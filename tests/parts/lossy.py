@@ -62,6 +62,7 @@ class Heard:
         self.calls: list[tuple[bool, int]] = []
         self.nothing = 0
         self.unreadable_ids: list[str] = []
+        self.troubles: list[str] = []
 
     @property
     def taken_ids(self) -> list[str]:
@@ -87,6 +88,9 @@ class Heard:
 
     def found_nothing(self) -> None:
         self.nothing += 1
+
+    def trouble(self, text: str) -> None:
+        self.troubles.append(text)
 
     def calling(self, error: RedisUnavailable | None, outcomes: int) -> None:
         self.calls.append((error is None, outcomes))

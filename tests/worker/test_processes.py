@@ -250,7 +250,7 @@ async def test_jobs_of_a_blocked_event_loop_are_handed_back_from_outside(
         await eventually(blocked, 20)
         process.signal(signal.SIGTERM)
         assert await process.wait(5 + SLACK) == 0
-        assert process.said("the event loop did not end in time", "ERROR")
+        assert process.said("the process did not end in time", "ERROR")
     await assert_untouched(redis7_client, [blocking])
 
 
@@ -293,7 +293,7 @@ async def test_sigterm_while_redis_is_away_ends_within_the_grace(
             server.kill()
             process.signal(signal.SIGTERM)
             assert await process.wait(5 + SLACK) == 0
-            assert process.said("another worker recovers them", "ERROR")
+            assert process.said("another worker recovers the jobs", "ERROR")
     server.start()
     async with Queue("q", redis=server.url) as queue:
         # The locks of what could not be written run out; nothing is lost.

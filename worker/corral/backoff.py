@@ -15,7 +15,7 @@ Duration = timedelta | float | int
 
 
 LONGEST_MS = 2**53
-"""The longest wait that is read: numbers beyond are not exact in Node, and overflow a float with jitter."""
+"""The longest wait: numbers beyond are not exact in Node, and overflow a score."""
 
 
 def to_ms(duration: Duration) -> int:
@@ -27,8 +27,8 @@ def to_ms(duration: Duration) -> int:
         ms = round((duration.total_seconds() if isinstance(duration, timedelta) else duration) * 1000)
     except (ValueError, OverflowError):
         raise wrong from None
-    if ms < 0:
-        raise InvalidJob(f"a span of time cannot be negative, got {duration!r}")
+    if not 0 <= ms <= LONGEST_MS:
+        raise InvalidJob(f"a span of time is not negative and at most {LONGEST_MS} ms, got {duration!r}")
     return ms
 
 
@@ -48,10 +48,10 @@ class Backoff:
     jitter: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.jitter <= 1:
+        if not isinstance(self.jitter, int | float) or not 0 <= self.jitter <= 1:
             raise InvalidJob(f"jitter must lie between 0 and 1, got {self.jitter!r}")
-        if self.delay_ms < 0:
-            raise InvalidJob(f"a backoff's delay cannot be negative, got {self.delay_ms} ms")
+        if not isinstance(self.delay_ms, int) or not 0 <= self.delay_ms <= LONGEST_MS:
+            raise InvalidJob(f"a backoff's delay is a whole number of ms from 0 up, got {self.delay_ms!r}")
 
     @classmethod
     def fixed(cls, seconds: Duration, *, jitter: float = 0.0) -> Self:
@@ -95,6 +95,7 @@ class Backoff:
             wait = self.delay_ms * 2 ** min(failed_attempts - 1, 62)
         else:
             raise InvalidJob(f"unknown backoff strategy {self.type!r}; this worker knows 'fixed' and 'exponential'")
+        wait = min(wait, LONGEST_MS)
         if not self.jitter:
             return wait
         least = wait * (1 - self.jitter)

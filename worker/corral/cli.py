@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 used or set up wrongly.
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
@@ -67,6 +68,8 @@ def run_work(options: argparse.Namespace) -> int:
     """`corral work`."""
     settings = Settings.from_env(os.environ)
     logs.configure(settings.log_format, settings.log_level)
+    # As a container's first process we would not hear a SIGTERM while the user's module is imported.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     references = tuple(options.workers) or settings.workers
     if not references:
         raise ConfigurationError("name a worker, like `corral work emails:worker`, or set CORRAL_WORKER")

@@ -6,7 +6,8 @@ because a script that moves jobs must never be sent twice behind our back.
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -75,16 +76,38 @@ def make_pool(redis: "str | Redis | None", client_name: str | None = None) -> Co
         kept = {name: value for name, value in theirs.connection_kwargs.items() if not name.startswith("maint_")}
         return ConnectionPool(connection_class=theirs.connection_class, **{**kept, **ours})
     url = redis if redis is not None else redis_url()
+    if wrong := _wrong_with(url):
+        raise ConfigurationError(f"not a Redis URL: {wrong}")
     try:
         pool = ConnectionPool.from_url(url, socket_connect_timeout=5.0, **ours)
-    except (ValueError, TypeError, AttributeError) as error:
-        scheme = urlsplit(url).scheme if isinstance(url, str) else type(url).__name__
+        # What a URL says (?decode_responses=, ?socket_timeout=) goes before keywords; ours must hold.
+        pool.connection_kwargs.update(ours)
+        pool.make_connection()  # type: ignore[no-untyped-call]  # an option it does not know is told here
+    except (ValueError, TypeError, AttributeError, RedisError) as error:
+        # Never chained: the message of the first error may hold a part of the URL.
         raise ConfigurationError(
-            f"not a Redis URL (scheme {scheme!r}): it begins with redis://, rediss:// (TLS) or unix://"
-        ) from error
-    # What a URL says (?decode_responses=, ?socket_timeout=) goes before keywords; ours must hold.
-    pool.connection_kwargs.update(ours)
+            f"the options of the Redis URL are not understood ({type(error).__name__}); a sign like # or / in a "
+            "password is written %23 or %2F"
+        ) from None
     return pool
+
+
+def _wrong_with(url: Any) -> str | None:
+    """Why something is no Redis URL, without quoting it; None = it is one."""
+    if not isinstance(url, str):
+        return f"it is a {type(url).__name__}; give a text, or a client of redis.asyncio"
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return "it cannot be taken apart; a sign like # or / in a password is written %23 or %2F"
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        return f"it begins with {parts.scheme!r}; it must begin with redis://, rediss:// (TLS) or unix://"
+    if parts.fragment:
+        return "it holds a #, which ends a URL; in a password it is written %23"
+    if parts.scheme != "unix" and parts.path.strip("/") and not parts.path.strip("/").isdecimal():
+        return "what follows the port must be the number of a database"
+    return None
 
 
 class Line:
@@ -163,27 +186,38 @@ class Lines:
         self.pool = pool
         self._free = asyncio.Semaphore(most)
         self._idle: list[Line] = []
+        self._closed = False
 
     async def call(self, *command: Any, timeout: float = CALL_TIMEOUT) -> Any:
         """As `Line.call`, on a connection that is free; waits for one while all are in use."""
-        async with self._free:
-            line = self._idle.pop() if self._idle else Line(self.pool)
-            try:
-                return await line.call(*command, timeout=timeout)
-            finally:
-                self._idle.append(line)
+        async with self._line() as line:
+            return await line.call(*command, timeout=timeout)
 
     async def call_many(self, commands: Sequence[tuple[Any, ...]], timeout: float = CALL_TIMEOUT) -> list[Any]:
         """As `Line.call_many`, on a connection that is free."""
+        async with self._line() as line:
+            return await line.call_many(commands, timeout=timeout)
+
+    @asynccontextmanager
+    async def _line(self) -> AsyncIterator[Line]:
         async with self._free:
+            if self._closed:
+                raise RedisUnavailable("the connections are closed; the queue or worker has ended")
             line = self._idle.pop() if self._idle else Line(self.pool)
             try:
-                return await line.call_many(commands, timeout=timeout)
+                yield line
             finally:
-                self._idle.append(line)
+                await self._put_back(line)
+
+    async def _put_back(self, line: Line) -> None:
+        if self._closed:
+            await line.close()
+        else:
+            self._idle.append(line)
 
     async def close(self) -> None:
-        """Close the idle connections."""
+        """Close the connections; calls under way still end, later ones are refused."""
+        self._closed = True
         while self._idle:
             await self._idle.pop().close()
 
@@ -206,6 +240,8 @@ def _refused(error: Exception) -> RedisRefused:
     code = getattr(error, "status_code", None) or text.split(" ", 1)[0]
     if isinstance(error, AuthenticationError) and code not in ("NOAUTH", "WRONGPASS"):
         code = "NOAUTH"
+    # Of an unknown command Redis quotes the arguments, which may be a password or a payload.
+    text = text.split(", with args", 1)[0]
     return RedisRefused(f"Redis refused ({code}): {_CURES.get(code, text)}", code)
 
 

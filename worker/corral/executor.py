@@ -20,10 +20,12 @@ class Executor:
 
     def __init__(self, processor: Processor, threads: int) -> None:
         self._processor = processor
-        self.in_threads = not (
-            inspect.iscoroutinefunction(processor) or inspect.iscoroutinefunction(getattr(processor, "__call__", None))  # noqa: B004
+        is_async = inspect.iscoroutinefunction(processor) or inspect.iscoroutinefunction(
+            getattr(processor, "__call__", None)  # noqa: B004
         )
-        self._threads = ThreadPoolExecutor(threads, "corral-processor") if self.in_threads else None
+        self.in_thread: set[asyncio.Task[Any] | None] = set()
+        """Runs that are in a thread now, where nothing can end them."""
+        self._threads = ThreadPoolExecutor(threads, "corral-processor") if not is_async else None
 
     async def run(self, job: Job) -> Outcome:
         """Run the processor once. Raises nothing; a shutdown's cancellation gives Interrupted."""
@@ -51,7 +53,13 @@ class Executor:
     async def _call(self, job: Job) -> Any:
         if self._threads is None:
             return await cast(Awaitable[Any], self._processor(job))
-        value, error = await asyncio.get_running_loop().run_in_executor(self._threads, _caught, self._processor, job)
+        task = asyncio.current_task()
+        self.in_thread.add(task)
+        try:
+            call = asyncio.get_running_loop().run_in_executor(self._threads, _caught, self._processor, job)
+            value, error = await call
+        finally:
+            self.in_thread.discard(task)
         if error is not None:
             raise error
         return await value if inspect.isawaitable(value) else value

@@ -17,15 +17,17 @@ POLL_S = 5.0
 """How long to wait for a marker when no delayed job is known (BullMQ's drainDelay)."""
 LONGEST_WAIT_S = 10.0
 """The longest wait for a known delayed job: whoever held its marker may have died."""
+LEAST_WAIT_S = 0.01
+"""After a take that found nothing: a due time that cannot be reached must not make us spin."""
 
 
 def marker_wait_s(now: int, next_due_ms: int, limited_until_ms: int) -> float:
-    """Seconds to wait for a marker; 0 = look at once. Times in epoch ms, 0 = none."""
+    """Seconds to wait for a marker. Times in epoch ms, 0 = none."""
     if limited_until_ms > now:
         return (limited_until_ms - now) / 1000
     if not next_due_ms:
         return POLL_S
-    return min(LONGEST_WAIT_S, max(0.0, (next_due_ms - now) / 1000))
+    return min(LONGEST_WAIT_S, max(LEAST_WAIT_S, (next_due_ms - now) / 1000))
 
 
 class Fetcher:
@@ -33,6 +35,8 @@ class Fetcher:
 
     def __init__(self, line: Line, keys: Keys, settler: Settler, slots: Slots) -> None:
         self._line, self._keys, self._settler, self._slots = line, keys, settler, slots
+        self.trouble: str | None = None
+        """Why the marker cannot be waited for; None = it can."""
 
     async def run(self) -> None:
         """The loop. Ends only when cancelled."""
@@ -41,10 +45,12 @@ class Fetcher:
             await self._settler.resting.wait()
             try:
                 await self._wait_for_marker()
-                failures = 0
+                failures, self.trouble = 0, None
             except RedisUnavailable as error:
                 failures += 1
-                logger.debug("waiting for a marker of %s failed: %s", self._keys.queue, error)
+                if failures == 2:  # once is a connection that broke
+                    self.trouble = f"new jobs of queue {self._keys.queue} are found late: {error}"
+                    logger.warning("%s", self.trouble)
                 await asyncio.sleep(min(5.0, 0.1 * 2 ** min(failures, 6)) * random.uniform(0.5, 1.0))
             self._settler.look()
 
@@ -55,7 +61,7 @@ class Fetcher:
             # A marker would only wake us for nothing. A sleep may end early, and a look before the time does nothing.
             while (left := settler.limited_until_ms - now_ms()) > 0:  # noqa: ASYNC110  (a time, not an event)
                 await asyncio.sleep(max(0.001, left / 1000))
-        elif wait > 0:
+        else:
             await self._block(wait)
 
     async def _block(self, wait: float) -> None:

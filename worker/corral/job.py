@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Protocol
 
-from corral.errors import CorralError, CorruptJob, PayloadNotJSON
+from corral.errors import CorralError, CorruptJob, InvalidJob, PayloadNotJSON
 from corral.options import JobOptions
 
 
@@ -113,9 +113,11 @@ class Job:
     def log(self, row: str) -> Awaitable[int]:
         """Add a row to the job's log; gives the number of rows kept. Waits like `update_progress`.
 
-        Raises JobNotFound, RedisUnavailable.
+        Raises JobNotFound, RedisUnavailable; InvalidJob for what is no text.
         """
-        return self._asked().add_log(self, row)
+        if not isinstance(row, str):
+            raise InvalidJob(f"a log row is a text, got {type(row).__name__}")
+        return self._asked().add_log(self, storable(row))
 
     def _asked(self) -> JobDoor:
         if self._door is None:

@@ -26,6 +26,7 @@ The scripts build these names themselves from P, so that one key names the queue
 """
 
 import base64
+import re
 from dataclasses import dataclass
 
 from corral.errors import ConfigurationError, InvalidQueueName
@@ -67,6 +68,8 @@ class Keys:
     prefix: str = DEFAULT_PREFIX
 
     def __post_init__(self) -> None:
+        if not isinstance(self.queue, str):
+            raise InvalidQueueName(f"a queue's name is a text, got {self.queue!r}")
         if not self.queue:
             raise InvalidQueueName("a queue needs a name; give one, like Queue('emails')")
         if ":" in self.queue:
@@ -134,4 +137,5 @@ class Keys:
         """Name of a worker's blocking connection: what dashboards count workers by."""
         encoded = base64.b64encode(self.queue.encode()).decode()
         suffix = f":w:{worker}" if worker else ""
-        return f"{self.prefix}:{encoded}{suffix}"
+        # Redis takes no spaces and nothing beyond ASCII in the name of a client.
+        return re.sub(r"[^!-~]", "_", f"{self.prefix}:{encoded}{suffix}")

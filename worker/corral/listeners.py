@@ -47,7 +47,7 @@ class Listeners:
         for listener in self._by_event.get(event, ()):
             try:
                 result = listener(*args)
-            except Exception:
+            except BaseException:
                 logger.exception("a listener of %r raised", event)
                 continue
             if inspect.isawaitable(result):

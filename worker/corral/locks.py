@@ -59,7 +59,7 @@ async def _renew_due(
         for job_id, token in some:
             if (job_id, token) not in locks.held:
                 continue  # settled while the call was under way
-            if job_id in lost:
+            if (job_id, token) in lost:
                 locks.drop(job_id, token)
                 on_lost(locks.keys, job_id, token)
             else:

@@ -79,6 +79,10 @@ class Keep:
 KEEP_ALL = Keep()
 
 
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 2**53
+
+
 def _whole(value: Any) -> int | None:
     """A whole number from 0 up, or None: Node counts -1 as `no bound`."""
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
@@ -96,7 +100,7 @@ class AddOptions(TypedDict, total=False):
     attempts: how often the job may run, default 1.
     backoff: a Backoff between attempts; a plain number means fixed seconds; default: at once.
     job_id: your own id; a second add with a living id is answered with that job.
-    timestamp: when the job was made, a datetime or epoch seconds; default now.
+    timestamp: when the job was made, a datetime (without a zone: local time) or epoch seconds; default now.
     remove_on_complete, remove_on_fail: True = keep none, a number = keep the newest so many, or a Keep.
     stack_trace_limit: how many failures' stack traces stay with the job; default all.
     keep_logs: how many log rows stay; default all.
@@ -121,7 +125,7 @@ class AddOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class JobOptions:
-    """The options of one job, checked. Raises InvalidJob for what a worker of the fleet would trip over."""
+    """The options of one job. `checked` makes them as `Queue.add` takes them; `Queue.add_bulk` checks all."""
 
     attempts: int = 0
     backoff: Backoff | None = None
@@ -155,34 +159,36 @@ class JobOptions:
             timestamp = timestamp.timestamp()
         if timestamp is not None and not (isinstance(timestamp, int | float) and 0 <= timestamp < 2**53):
             raise InvalidJob(f"timestamp takes a datetime or epoch seconds, got {timestamp!r}")
-        correlation_id = given.get("correlation_id")
-        if not isinstance(correlation_id, str | None):
-            raise InvalidJob(f"correlation_id is a text, got {correlation_id!r}")
-        job_id = given.get("job_id")
-        if job_id is not None:
-            check_job_id(job_id)
-        priority = given.get("priority", 0)
-        if isinstance(priority, bool) or not isinstance(priority, int) or not 0 <= priority <= MAX_PRIORITY:
-            raise InvalidJob(f"priority must be a whole number from 0 to {MAX_PRIORITY}, got {priority!r}")
-        for name in ("attempts", "stack_trace_limit", "keep_logs", "size_limit"):
-            value = given.get(name, 0)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise InvalidJob(f"{name} must be a whole number from 0 up, got {value!r}")
-        return cls(
+        options = cls(
             attempts=given.get("attempts", 0),
             backoff=backoff,
             delay_ms=to_ms(given.get("delay", 0)),
-            priority=priority,
+            priority=given.get("priority", 0),
             lifo=bool(given.get("lifo", False)),
-            job_id=job_id,
+            job_id=given.get("job_id"),
             timestamp_ms=None if timestamp is None else round(timestamp * 1000),
             remove_on_complete=keep_option(given.get("remove_on_complete")),
             remove_on_fail=keep_option(given.get("remove_on_fail")),
             stack_trace_limit=given.get("stack_trace_limit"),
             keep_logs=given.get("keep_logs"),
             size_limit=given.get("size_limit"),
-            correlation_id=correlation_id,
+            correlation_id=given.get("correlation_id"),
         )
+        options.check()
+        return options
+
+    def check(self) -> None:
+        """Raises InvalidJob for what another client of the queue would trip over, naming the option."""
+        if self.job_id is not None:
+            check_job_id(self.job_id)
+        if not _is_whole(self.priority) or self.priority > MAX_PRIORITY:
+            raise InvalidJob(f"priority must be a whole number from 0 to {MAX_PRIORITY}, got {self.priority!r}")
+        if not (self.correlation_id is None or isinstance(self.correlation_id, str)):
+            raise InvalidJob(f"correlation_id is a text, got {self.correlation_id!r}")
+        for name in ("attempts", "delay_ms", "timestamp_ms", "stack_trace_limit", "keep_logs", "size_limit"):
+            value = getattr(self, name)
+            if not (_is_whole(value) or (value is None and name not in ("attempts", "delay_ms"))):
+                raise InvalidJob(f"{name} must be a whole number from 0 up, got {value!r}")
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> Self:

@@ -12,6 +12,7 @@ from corral.metrics import Metrics
 from corral.settings import Settings
 from corral.shift import Shift
 from corral.shutdown import Shutdown
+from corral.slots import Slots
 from corral.worker import Worker
 
 logger = logging.getLogger("corral.process")
@@ -20,17 +21,22 @@ logger = logging.getLogger("corral.process")
 def serve(workers: Sequence[Worker], settings: Settings) -> int:
     """Run workers until a signal ends them; gives the exit code. Raises ConfigurationError."""
     check_queues(workers, settings)
+    code = 1
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         try:
             runner.run(_serve(workers, settings))
+            code = 0
+        except ConfigurationError:
+            raise
+        except Exception:
+            logger.critical("the workers broke", exc_info=True)
         finally:
-            stuck = any(shift.stuck for shift in _shifts(workers))
-            if stuck:
-                # A thread that cannot be ended would keep the interpreter alive, and run on beside the job's next run.
+            if any(shift.stuck or shift.drain.handed_back for shift in _shifts(workers)):
+                # What was cut short may run on in a thread, beside its job's next run, and hold the interpreter up.
                 logging.shutdown()
                 sys.stdout.flush()
-                os._exit(0)
-    return 0
+                os._exit(code)
+    return code
 
 
 def check_queues(workers: Sequence[Worker], settings: Settings) -> None:
@@ -50,19 +56,22 @@ def _shifts(workers: Sequence[Worker]) -> list[Shift]:
 
 
 async def _serve(workers: Sequence[Worker], settings: Settings) -> None:
-    metrics, vitals = Metrics(), Vitals()
+    Shutdown(workers, settings.grace, asyncio.get_running_loop()).install()
+    metrics, vitals = Metrics(), Vitals(settings.livez_stall)
     health = HealthServer(vitals, metrics.render, port=settings.port)
     health.start()
-    shutdown = Shutdown(lambda: _shifts(workers), settings.grace, asyncio.get_running_loop())
-    shutdown.install()
+    budget = Slots(settings.concurrency)
     side = [asyncio.create_task(turn(vitals)), asyncio.create_task(_readiness(workers, vitals))]
     try:
         async with asyncio.TaskGroup() as group:
             for worker in workers:
-                group.create_task(worker.run(settings=settings, metrics=metrics))
+                # Workers that leave it to the environment share the one budget that it names.
+                slots = None if worker.concurrency else budget
+                group.create_task(worker.run(settings=settings, metrics=metrics, slots=slots))
             vitals.started()
             logger.info(
-                "serving %s with probes and metrics on port %d",
+                "%sserving %s with probes and metrics on port %d",
+                f"pool {settings.pool}: " if settings.pool else "",
                 ", ".join(sorted({queue for worker in workers for queue in worker.queue_names(settings)})),
                 health.port,
             )

@@ -1,5 +1,6 @@
 """Queue: where producers add jobs, and where anyone looks after them."""
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, Unpack
@@ -41,7 +42,7 @@ class Queue:
     """A queue of jobs on Redis, shared with every BullMQ client of that Redis.
 
     redis: a URL, or a redis-py client whose settings are copied; default: REDIS_URL.
-    prefix: first part of every key (default `bull`, as BullMQ's).
+    prefix: first part of every key; default CORRAL_PREFIX, else `bull`, which is BullMQ's.
     dialect: layout of a paused queue; leave it at `auto`.
 
     Every method that talks to Redis raises RedisUnavailable when it cannot, RedisRefused when Redis says no.
@@ -52,10 +53,10 @@ class Queue:
         name: str,
         *,
         redis: str | Redis | None = None,
-        prefix: str = DEFAULT_PREFIX,
+        prefix: str | None = None,
         dialect: Dialect = "auto",
     ) -> None:
-        self.keys = Keys(name, prefix)
+        self.keys = Keys(name, prefix or os.environ.get("CORRAL_PREFIX") or DEFAULT_PREFIX)
         self._dialect = dialect_arg(dialect)
         self._lines = Lines(make_pool(redis))
 
@@ -136,6 +137,7 @@ def _new_job(spec: JobSpec, now: int) -> scripts.NewJob:
     if not isinstance(spec.name, str):
         raise InvalidJob(f"a job's name is a text, got {spec.name!r}")
     opts = spec.opts
+    opts.check()
     # Node writes {} for a job without data, and its processors rely on an object.
     data = to_json({} if spec.data is None else spec.data, f"data of job {spec.name!r}")
     if opts.size_limit is not None and len(data.encode()) > opts.size_limit:

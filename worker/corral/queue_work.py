@@ -75,7 +75,8 @@ class QueueWork:
                 self.keys.queue,
             )
         task = asyncio.create_task(self._run(job, token))
-        self.running[job_id, token] = task
+        if not task.done():  # an eager task may have ended by now
+            self.running[job_id, token] = task
 
     async def _run(self, job: Job, token: str) -> None:
         started = time.monotonic()
@@ -86,6 +87,8 @@ class QueueWork:
             outcome = Failed(f"the worker broke: {type(error).__name__}")
         finally:
             self.running.pop((job.id, token), None)
+        if isinstance(outcome, Interrupted) and not self.draining:
+            outcome = Failed("the processor cancelled its own task")
         self._end(job, token, outcome, started)
 
     def _end(self, job: Job, token: str, outcome: Outcome, started: float) -> None:
@@ -174,6 +177,12 @@ class QueueWork:
             f"queue {self.keys.queue} held the id {job_id!r}, but {self.keys.job(job_id)} is no job hash; "
             "the id was taken out of the queue"
         )
+        logger.error("%s", error)
+        self.listeners.tell("error", error)
+
+    def trouble(self, text: str) -> None:
+        """Something beside a job's own step went wrong in Redis."""
+        error = CorralError(f"damaged keys beside a job of queue {self.keys.queue}: {text}")
         logger.error("%s", error)
         self.listeners.tell("error", error)
 

@@ -6,9 +6,9 @@ once. Redis keeps scripts by their SHA-1; after its restart the text is sent aga
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, Protocol
 
@@ -122,7 +122,8 @@ class Settled:
 
     codes: one a settlement, 0 = done (see CODES); jobs: id and hash of each job taken;
     unreadable: ids that were queued without a job; limited_ms: > 0 while a rate limit holds;
-    next_due_ms: epoch ms of the next delayed job, 0 = none, or not looked for because enough came.
+    next_due_ms: epoch ms of the next delayed job, 0 = none, or not looked for because enough came;
+    troubles: sentences on what broke a step, or went wrong with the parent of a job that has ended.
     """
 
     codes: list[int]
@@ -130,6 +131,7 @@ class Settled:
     unreadable: list[str]
     limited_ms: int
     next_due_ms: int
+    troubles: list[str]
 
 
 OPEN_CHILDREN, FAILED_CHILDREN = -4, -9
@@ -141,6 +143,7 @@ CODES = {
     -6: "another worker holds its lock",
     OPEN_CHILDREN: "it has open children",
     FAILED_CHILDREN: "it has failed children",
+    -99: "its keys are damaged; it will be recovered",
 }
 """Why a settlement changed nothing."""
 
@@ -175,7 +178,7 @@ def _step_args(one: Settlement) -> tuple[Any, ...]:
             return ("hand_back", one.job_id, one.token, "", "", "", "")
 
 
-@cache
+@lru_cache(1024)
 def keep_arg(keep: Keep) -> str:
     """Retention as the scripts read it: `count:age:limit`, empty parts = no bound, '' = keep all."""
     if keep.count is None and keep.age_s is None:
@@ -184,13 +187,14 @@ def keep_arg(keep: Keep) -> str:
 
 
 def _settled(reply: Any) -> Settled:
-    codes, jobs, unreadable, limited_ms, next_due_ms = reply
+    codes, jobs, unreadable, limited_ms, next_due_ms, troubles = reply
     return Settled(
         codes,
         _jobs(jobs),
         [_text(id) for id in unreadable],
         limited_ms,
         next_due_ms,
+        [_text(trouble) for trouble in troubles],
     )
 
 
@@ -198,15 +202,18 @@ def _jobs(reply: Any) -> list[tuple[str, dict[bytes, bytes]]]:
     return [(_text(id), dict(zip(flat[::2], flat[1::2], strict=True))) for id, flat in reply]
 
 
-async def reclaim_jobs(caller: Caller, keys: Keys, token: str) -> list[tuple[str, dict[bytes, bytes]]]:
-    """The jobs that a call with `token` took, when its answer was lost on the way."""
-    return _jobs(await _run(caller, "reclaim_jobs", keys, token))
+async def reclaim_jobs(caller: Caller, keys: Keys, token: str, lock_ms: int) -> list[tuple[str, dict[bytes, bytes]]]:
+    """The jobs that a call with `token` took, when its answer was lost on the way; their locks last anew."""
+    return _jobs(await _run(caller, "reclaim_jobs", keys, token, lock_ms))
 
 
-async def renew_locks(caller: Caller, keys: Keys, lock_ms: int, held: Iterable[tuple[str, str]]) -> list[str]:
-    """Hold locks, given as (job id, token), for another `lock_ms`; gives the ids whose lock is lost."""
+async def renew_locks(
+    caller: Caller, keys: Keys, lock_ms: int, held: Sequence[tuple[str, str]]
+) -> list[tuple[str, str]]:
+    """Hold locks, given as (job id, token), for another `lock_ms`; gives those that are lost."""
     args = [part for pair in held for part in pair]
-    return [_text(id) for id in await _run(caller, "renew_locks", keys, lock_ms, *args)]
+    places: list[int] = await _run(caller, "renew_locks", keys, lock_ms, *args)
+    return [held[place - 1] for place in places]
 
 
 async def recover_stalled(

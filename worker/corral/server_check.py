@@ -18,7 +18,7 @@ async def check_server(lines: Lines) -> None:
     try:
         text: bytes = await lines.call("INFO")
     except RedisRefused as error:
-        if error.code in ("WRONGPASS", "NOAUTH"):
+        if error.code in ("WRONGPASS", "NOAUTH") or "DB index" in str(error):
             raise ConfigurationError(str(error)) from None
         if error.code != "NOPERM":
             raise

@@ -7,6 +7,7 @@ CORRAL_PREFIX        first part of every key (default bull)
 CORRAL_POOL          name of the pool, for logs
 CORRAL_WORKER        what `corral work` runs when no argument names it: module:attribute, comma list
 CORRAL_GRACE         seconds between SIGTERM and the end (default 30)
+CORRAL_LIVEZ_STALL   seconds without a turn of the event loop until /livez says so (default 120)
 CORRAL_PORT          port of probes and metrics (default 8080; 0 = any free one)
 CORRAL_LOG_FORMAT    text or json (default: text on a terminal, else json)
 CORRAL_LOG_LEVEL     debug, info, warning or error (default info)
@@ -23,7 +24,7 @@ from corral.keys import DEFAULT_PREFIX
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The environment, checked. `grace` in seconds."""
+    """The environment, checked. `grace` and `livez_stall` in seconds."""
 
     queues: tuple[str, ...] = ()
     concurrency: int = 1
@@ -31,6 +32,7 @@ class Settings:
     pool: str | None = None
     workers: tuple[str, ...] = ()
     grace: float = 30.0
+    livez_stall: float = 120.0
     port: int = 8080
     log_format: str | None = None
     log_level: str = "info"
@@ -46,6 +48,7 @@ class Settings:
             pool=environ.get("CORRAL_POOL") or None,
             workers=_names(environ.get("CORRAL_WORKER", "")),
             grace=_seconds(environ, "CORRAL_GRACE", 30.0),
+            livez_stall=_seconds(environ, "CORRAL_LIVEZ_STALL", 120.0),
             port=_whole(environ, "CORRAL_PORT", 8080, least=0),
             log_format=environ.get("CORRAL_LOG_FORMAT") or None,
             log_level=environ.get("CORRAL_LOG_LEVEL") or "info",

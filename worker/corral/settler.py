@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import logging
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -19,7 +19,7 @@ from corral.errors import RedisUnavailable
 from corral.job import Job
 from corral.keys import Keys
 from corral.lifecycle import Failed, HandBack, Step
-from corral.scripts import Settled, Settlement, Taking
+from corral.scripts import Caller, Settled, Settlement, Taking
 from corral.slots import Share, Slots
 
 logger = logging.getLogger("corral.settler")
@@ -33,6 +33,14 @@ class Ended:
     token: str
     step: Step
     run_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """A call whose answer is still to come, or to be worked on."""
+
+    batch: list[Ended]
+    token: str
 
 
 MOST = 250
@@ -54,6 +62,8 @@ class Receiver(Protocol):
     def unreadable(self, job_id: str) -> None: ...
 
     def found_nothing(self) -> None: ...
+
+    def trouble(self, text: str) -> None: ...
 
     def calling(self, error: RedisUnavailable | None, outcomes: int) -> None: ...
 
@@ -77,7 +87,7 @@ class Settler:
         self._lock_ms, self._worker_name = lock_ms, worker_name
         self._next_token = next_token
         self._pending: list[Ended] = []
-        self._under_way = 0
+        self._under_way: list[UnderWay] = []
         self._wake = asyncio.Event()
         self._quiet = False
         self.share: Share = slots.share(self._wake.set)
@@ -90,7 +100,7 @@ class Settler:
     @property
     def unwritten(self) -> int:
         """Outcomes that Redis does not have yet, and calls whose answer is still to come or to be worked on."""
-        return len(self._pending) + self._under_way
+        return len(self._pending) + len(self._under_way)
 
     def settle(self, ended: Ended) -> None:
         """An outcome to write; its slot is free from now on."""
@@ -134,33 +144,32 @@ class Settler:
     async def _exchange(self, want: int) -> None:
         batch = self._pending[:MOST]
         del self._pending[:MOST]
-        self._under_way += 1
         taking = Taking(want, self._next_token(), self._lock_ms, self._worker_name)
+        call = UnderWay(batch, taking.token)
+        # Cancelled in the middle, it stays in this list: what may not have been written is still ours to write.
+        self._under_way.append(call)
         started = 0
         try:
             reply, sent_before = await self._call(batch, taking)
             started = len(reply.jobs)
-        except BaseException:
-            # Cancelled in the middle: what may not have been written stays ours to write.
-            self._pending = batch + self._pending
-            self._under_way -= 1
-            raise
         finally:
             self.share.release(want - started)
         # Not now: the next call goes out first, and Redis works on it while we work on this answer.
-        asyncio.get_running_loop().call_soon(self._deliver, batch, want, taking.token, reply, sent_before)
+        asyncio.get_running_loop().call_soon(self._deliver, call, want, reply, sent_before)
         self._remember(reply, want, started)
         if self._pending:
             self._wake.set()
 
-    def _deliver(self, batch: list[Ended], wanted: int, token: str, reply: Settled, sent_before: bool) -> None:
+    def _deliver(self, call: UnderWay, wanted: int, reply: Settled, sent_before: bool) -> None:
         for job_id, fields in reply.jobs:
-            self._receiver.taken(job_id, fields, token)
-        for ended, code in zip(batch, reply.codes, strict=True):
+            self._receiver.taken(job_id, fields, call.token)
+        for ended, code in zip(call.batch, reply.codes, strict=True):
             self._told(ended, code, sent_before)
         for job_id in reply.unreadable:
             self._receiver.unreadable(job_id)
-        self._under_way -= 1
+        for text in reply.troubles:
+            self._receiver.trouble(text)
+        self._under_way.remove(call)
         if wanted and not reply.jobs and not reply.limited_ms:
             self._receiver.found_nothing()
 
@@ -181,7 +190,9 @@ class Settler:
 
     async def _settle_once(self, settlements: list[Settlement], taking: Taking, *, reclaim: bool) -> Settled:
         # An earlier try may have taken jobs, in an answer that never came: they are ours, and nobody runs them.
-        lost = await scripts.reclaim_jobs(self._line, self._keys, taking.token) if reclaim else []
+        lost: list[tuple[str, dict[bytes, bytes]]] = []
+        if reclaim:
+            lost = await scripts.reclaim_jobs(self._line, self._keys, taking.token, self._lock_ms)
         if not lost and not self._quiet:
             return await self._settle(settlements, taking)
         return replace(await self._settle(settlements, NOTHING), jobs=lost)
@@ -212,7 +223,21 @@ class Settler:
         else:
             self.resting.set()
 
-    def remains(self, running: Iterable[tuple[str, str]]) -> list[Settlement]:
-        """What must still be written when the loop has ended: unwritten outcomes, and jobs (id, token) to hand back."""
-        unwritten = [Settlement(ended.job.id, ended.token, ended.step) for ended in self._pending]
-        return unwritten + [Settlement(job_id, token, HandBack()) for job_id, token in running]
+    async def write_remains(self, caller: Caller, running: Collection[tuple[str, str]]) -> int:
+        """The last call, when the loop has ended (or is blocked, and this runs in another thread): write what is not
+        written, hand back the jobs (id, token) that still run, and those of a take whose answer nobody worked on.
+
+        Gives the number of jobs it was about. Raises RedisUnavailable.
+        """
+        calls = list(self._under_way)
+        ended = [one for call in calls for one in call.batch] + self._pending
+        settlements = [Settlement(one.job.id, one.token, one.step) for one in ended]
+        settlements += [Settlement(job_id, token, HandBack()) for job_id, token in running]
+        known = {(one.job_id, one.token) for one in settlements}
+        for call in calls:
+            jobs = await scripts.reclaim_jobs(caller, self._keys, call.token, self._lock_ms)
+            untouched = [job_id for job_id, _ in jobs if (job_id, call.token) not in known]
+            settlements += [Settlement(job_id, call.token, HandBack()) for job_id in untouched]
+        if settlements:
+            await scripts.settle_jobs(caller, self._keys, self._dialect, now_ms(), settlements, NOTHING)
+        return len(settlements)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from corral import scripts
 from corral.clock import now_ms
 from corral.connection import Lines
-from corral.errors import RedisUnavailable
+from corral.errors import RedisRefused, RedisUnavailable
 from corral.keys import Keys
 
 logger = logging.getLogger("corral.stalled")
@@ -32,6 +32,8 @@ async def recover(
             for job_id in await scripts.recover_stalled(lines, keys, dialect, now_ms(), interval_ms, max_stalled):
                 on_recovered(job_id)
         except RedisUnavailable as error:
-            logger.debug("looking for stalled jobs of queue %s failed: %s", keys.queue, error)
-            pause = min(pause, 1.0)
+            # The settler tells of an absent Redis; one that refuses this script alone is told here.
+            level = logging.ERROR if isinstance(error, RedisRefused) else logging.DEBUG
+            logger.log(level, "looking for stalled jobs of queue %s failed: %s", keys.queue, error)
+            pause = min(pause, 5.0)
         await asyncio.sleep(pause)

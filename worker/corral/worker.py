@@ -1,8 +1,8 @@
 """Worker: what a user writes. Its options, its listeners, and the beginning and end of its run."""
 
 import os
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TypeVar, overload
 
 from redis.asyncio import Redis
 
@@ -17,6 +17,7 @@ from corral.options import Keep, keep_option
 from corral.queue import Dialect, dialect_arg
 from corral.settings import Settings
 from corral.shift import Shift, WorkerOptions
+from corral.slots import Slots
 
 L = TypeVar("L", bound=Listener)
 
@@ -83,8 +84,13 @@ class Worker:
             dialect=dialect_arg(dialect),
         )
         self._shift: Shift | None = None
+        self._stop_grace: float | None = None
 
-    def on(self, event: EventName, listener: L | None = None) -> Any:
+    @overload
+    def on(self, event: EventName) -> Callable[[L], L]: ...
+    @overload
+    def on(self, event: EventName, listener: L) -> L: ...
+    def on(self, event: EventName, listener: L | None = None) -> L | Callable[[L], L]:
         """Listen to an event (see EventName), as a call or as a decorator: `@worker.on("failed")`.
 
         Raises ConfigurationError for an unknown event.
@@ -111,26 +117,46 @@ class Worker:
         """The run under way (or over), None before it began."""
         return self._shift
 
-    async def run(self, *, settings: Settings | None = None, metrics: Metrics | None = None) -> None:
+    @property
+    def concurrency(self) -> int | None:
+        """Jobs at once, as the code says it; None = left to CORRAL_CONCURRENCY."""
+        return self._options.concurrency
+
+    async def run(
+        self, *, settings: Settings | None = None, metrics: Metrics | None = None, slots: Slots | None = None
+    ) -> None:
         """Run jobs until `close` is called; then drain, and return.
 
         Cancelled, it hands unfinished jobs back at once. settings: default the environment's; metrics: default none
-        that anyone reads. Raises ConfigurationError when it is set up wrongly or Redis refuses its credentials.
+        that anyone reads; slots: shared with other workers, default its own. Raises ConfigurationError when it is set
+        up wrongly or Redis refuses its credentials.
         """
         if self._shift is not None:
             raise ConfigurationError("the worker ran already; make a second one for a second run")
         settings = settings or Settings.from_env(os.environ)
         queues = self.queue_names(settings)
-        self._shift = Shift(self._options, self._processor, queues, settings, self._listeners, metrics or Metrics())
+        slots = slots or Slots(self.concurrency or settings.concurrency)
+        metrics = metrics or Metrics()
+        self._shift = Shift(self._options, self._processor, queues, settings, self._listeners, metrics, slots)
+        if self._stop_grace is not None:
+            self._shift.begin_drain(self._stop_grace)
         await self._shift.run()
+
+    def stop(self, grace: Duration = 30.0) -> None:
+        """Begin to end: as `close`, without waiting. Told before `run`, the run ends at once."""
+        if self._stop_grace is None:
+            self._stop_grace = to_ms(grace) / 1000
+        if self._shift is not None:
+            self._shift.begin_drain(self._stop_grace)
 
     async def close(self, grace: Duration = 30.0) -> None:
         """Stop taking jobs, let running ones finish, hand the rest back before `grace` is over, and end `run`.
 
         A processor in a thread cannot be ended: its job is handed back, what it still does is not recorded.
         """
+        self.stop(grace)
         if self._shift is not None:
-            await self._shift.close(to_ms(grace) / 1000)
+            await self._shift.over.wait()
 
 
 def _queue_and_processor(

@@ -13,10 +13,12 @@
 -- Returns the ids, one a job. An id that exists already is returned and its job left as it is.
 -- Events: added, then waiting or delayed; duplicated
 --
+-- include: own_keys
 -- include: settings
 -- include: enqueue
 
 local P = KEYS[1]
+check_own_keys(P)
 local counter = P .. 'id'
 -- First, so that a full Redis refuses before anything is written.
 redis.call('INCRBY', counter, 0)

@@ -8,11 +8,13 @@
 -- Returns the ids put back
 -- Events: waiting, stalled
 --
+-- include: own_keys
 -- include: settings
 -- include: waiting
 -- include: chunks
 
 local P = KEYS[1]
+check_own_keys(P)
 if redis.call('EXISTS', P .. 'stalled-check') == 1 then return {} end
 redis.call('SET', P .. 'stalled-check', ARGV[1], 'PX', ARGV[3])
 local settings = settings_of(P, ARGV[2])
@@ -31,7 +33,9 @@ for _, id in ipairs(suspects) do
   local J = P .. id
   if redis.call('EXISTS', J .. ':lock') == 0 and redis.call('LREM', P .. 'active', 1, id) > 0
     and redis.call('TYPE', J).ok == 'hash' then
-    if redis.call('HINCRBY', J, 'stc', 1) > tonumber(ARGV[4]) and not is_scheduled(J) then
+    local stalls = (tonumber(redis.call('HGET', J, 'stc') or nil) or 0) + 1
+    redis.call('HSET', J, 'stc', stalls)
+    if stalls > tonumber(ARGV[4]) and not is_scheduled(J) then
       redis.call('HSET', J, 'defa', 'job stalled more than allowable limit')
     end
     put_front(P, settings, id, 0)

@@ -14,22 +14,26 @@
 --         stack   JSON list of stack traces (fail, retry, delay)
 --         number  fail: 1 = attempts exhausted; retry: 1 = lifo; delay: ms
 --         keep    complete, fail: `count:age:limit`, '' = all
--- Returns {codes, jobs, unreadable, limited_ms, next_due}
+-- Returns {codes, jobs, unreadable, limited_ms, next_due, troubles}
 --      codes       one a step: 0 done; nothing was changed on
 --                  -1 no job hash, -2 no lock, -3 not active, -4 open children, -6 locked by another,
---                  -9 failed children
+--                  -9 failed children;
+--                  -99 the step broke off: the job is active without a lock, and will be recovered
 --      jobs        {id, {field, value, ...}} as they were before the take
 --      unreadable  ids that had no job hash; they are in no list any more
 --      limited_ms  > 0: the rate limit allows no job for so long
 --      next_due    epoch ms of the next delayed job, 0 = none or not asked
+--      troubles    sentences: what broke a step, or went wrong with the parent of a job that has ended
 -- Events: completed failed retries-exhausted added waiting delayed active drained
 --
+-- include: own_keys
 -- include: settings
 -- include: finish
 -- include: again
 -- include: take
 
 local P = KEYS[1]
+check_own_keys(P)
 local now, want = tonumber(ARGV[1]), tonumber(ARGV[3])
 local settings = settings_of(P, ARGV[2])
 
@@ -60,7 +64,15 @@ redis.call('XTRIM', P .. 'events', 'MAXLEN', '~', settings.events)
 local codes, finished = {}, false
 for at = 7, #ARGV, 7 do
   local kind = ARGV[at]
-  local code = steps[kind](ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
+  local id = ARGV[at + 1]
+  local done, code = pcall(steps[kind], id, ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
+  if not done then
+    troubles[#troubles + 1] = kind .. ' of job ' .. id .. ': ' .. error_text(code)
+    -- One job must not harm the others, nor be in no list at all.
+    redis.call('LREM', P .. 'active', 1, id)
+    redis.call('LPUSH', P .. 'active', id)
+    code = -99
+  end
   codes[#codes + 1] = code
   finished = finished or (code == 0 and (kind == 'complete' or kind == 'fail'))
 end
@@ -75,4 +87,4 @@ if finished and #jobs == 0 and limited_ms == 0 and due == 0 and not (want > 0 an
   and redis.call('EXISTS', P .. 'wait', P .. 'active', P .. 'prioritized') == 0 then
   emit(P, 'drained')
 end
-return {codes, jobs, unreadable, limited_ms, due}
+return {codes, jobs, unreadable, limited_ms, due, troubles}

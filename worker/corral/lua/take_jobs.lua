@@ -7,13 +7,15 @@
 --      4  token for their locks
 --      5  lock_ms
 --      6  worker's name, '' = none
--- Returns {codes, jobs, unreadable, limited_ms, next_due} as settle_jobs does, codes always empty
+-- Returns {codes, jobs, unreadable, limited_ms, next_due, troubles} as settle_jobs does; codes and troubles are empty
 -- Events: waiting, active
 --
+-- include: own_keys
 -- include: settings
 -- include: take
 
 local P = KEYS[1]
+check_own_keys(P)
 local jobs, unreadable, limited_ms, due =
   take(P, settings_of(P, ARGV[2]), tonumber(ARGV[1]), tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6])
-return {{}, jobs, unreadable, limited_ms, due}
+return {{}, jobs, unreadable, limited_ms, due, {}}

@@ -10,8 +10,8 @@ local function end_attempt(P, id, token, reason, stacktrace)
   if type(exists) == 'table' or (exists == 0 and redis.call('EXISTS', J) == 0) then return -1 end
   local code = leave_active(P, id, token)
   if code ~= 0 then return code end
-  redis.call('HSET', J, 'failedReason', reason, 'stacktrace', stacktrace)
-  redis.call('HINCRBY', J, 'atm', 1)
+  local made = (tonumber(redis.call('HGET', J, 'atm') or nil) or 0) + 1
+  redis.call('HSET', J, 'failedReason', reason, 'stacktrace', stacktrace, 'atm', made)
   return 0
 end
 

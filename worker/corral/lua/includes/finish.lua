@@ -2,6 +2,7 @@
 -- include: parent
 -- include: events
 -- include: kept_back
+-- include: troubles
 -- The two ends of a job: `complete` and `fail`.
 
 local function delete_job(J)
@@ -13,7 +14,7 @@ local function trim_job(P, set, id, now)
   local J = P .. id
   redis.call('ZREM', set, id)
   local parent_key = redis.pcall('HGET', J, 'parentKey')
-  if type(parent_key) == 'string' then strike_child(parent_key, J, now) end
+  if type(parent_key) == 'string' then attempt('parent ' .. parent_key, strike_child, parent_key, J, now) end
   delete_job(J)
 end
 
@@ -55,8 +56,8 @@ end
 local function let_go(P, settings, id, token, deduplication_id, now)
   local code = leave_active(P, id, token)
   if code == 0 and deduplication_id then
-    free_deduplication(P, id, deduplication_id)
-    add_kept_back(P, settings, deduplication_id, now)
+    attempt('deduplication id ' .. deduplication_id, free_deduplication, P, id, deduplication_id)
+    attempt('job kept back by ' .. deduplication_id, add_kept_back, P, settings, deduplication_id, now)
   end
   return code
 end
@@ -78,7 +79,9 @@ local function complete(P, settings, id, token, value, keep, now)
   end
   local code = let_go(P, settings, id, token, facts.deduplication_id, now)
   if code ~= 0 then return code end
-  if facts.parent_key then child_completed(facts.parent_key, J, value, now) end
+  if facts.parent_key then
+    attempt('parent ' .. facts.parent_key, child_completed, facts.parent_key, J, value, now)
+  end
   lay_down(P, id, 'completed', 'returnvalue', value, facts.made, keep, now)
   emit(P, 'completed', 'jobId', id, 'returnvalue', value, 'prev', 'active')
   return 0
@@ -92,7 +95,9 @@ local function fail(P, settings, id, token, reason, stacktrace, exhausted, keep,
   if code ~= 0 then return code end
   redis.call('HSET', J, 'stacktrace', stacktrace)
   redis.call('HDEL', J, 'defa')
-  if facts.parent_key then child_failed(facts.parent_key, J, facts.parent, reason, now) end
+  if facts.parent_key then
+    attempt('parent ' .. facts.parent_key, child_failed, facts.parent_key, J, facts.parent, reason, now)
+  end
   lay_down(P, id, 'failed', 'failedReason', reason, facts.made, keep, now)
   emit(P, 'failed', 'jobId', id, 'failedReason', reason, 'prev', 'active')
   if exhausted then emit(P, 'retries-exhausted', 'jobId', id, 'attemptsMade', facts.made) end

@@ -1,7 +1,7 @@
 -- include: waiting
 -- Due delayed jobs become waiting ones, at most 1000 a call, also while the queue is paused.
 local function promote(P, settings, now)
-  local due = redis.call('ZRANGEBYSCORE', P .. 'delayed', 0, (now + 1) * 4096 - 1, 'LIMIT', 0, 1000)
+  local due = redis.call('ZRANGEBYSCORE', P .. 'delayed', '-inf', (now + 1) * 4096 - 1, 'LIMIT', 0, 1000)
   if #due == 0 then return end
   redis.call('ZREM', P .. 'delayed', unpack(due))
   for _, id in ipairs(due) do

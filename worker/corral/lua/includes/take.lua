@@ -90,5 +90,6 @@ local function take(P, settings, now, want, token, lock_ms, worker)
     redis.call('ZADD', P .. 'marker', 0, '0')
   end
   local due = #jobs < want and next_due(P) or 0
-  return jobs, unreadable, 0, math.floor(due)
+  -- A reply's number has 64 bits, and a producer may have sent any delay.
+  return jobs, unreadable, 0, math.floor(math.max(0, math.min(due, 9007199254740991)))
 end
