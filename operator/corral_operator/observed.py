@@ -1,0 +1,126 @@
+"""What was seen of one pool at one moment: the input of every decision. Pure values.
+
+Everything here is plain counts and ages; nothing is a guess. What could not be read is an `Unknown`, never a zero.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True)
+class QueueReading:
+    """One queue, as its keys said. Counts are jobs.
+
+    `due` are the delayed jobs whose time has come but whom no worker has promoted yet, `soon_due` those whose time
+    comes within one pod start; both are part of `delayed`.
+    """
+
+    name: str
+    waiting: int = 0
+    """In `wait`, and in `paused` where BullMQ 5 keeps the waiting jobs of a paused queue."""
+    prioritized: int = 0
+    due: int = 0
+    soon_due: int = 0
+    delayed: int = 0
+    next_due_ms: int | None = None
+    """The due time of the earliest delayed job, in epoch ms; None without one. It may have passed."""
+    active: int = 0
+    paused: bool = False
+    concurrency_limit: int | None = None
+    """The queue's global concurrency."""
+    rate_max: int | None = None
+    rate_duration_ms: int | None = None
+    """The queue's global rate limit: `rate_max` jobs per `rate_duration_ms`."""
+    exists: bool = True
+    """The queue has a `meta` or any key of jobs."""
+    seen_before: bool = True
+    """It existed at some earlier time: a queue that was seen and is gone is empty, not misspelt."""
+    id_counter: int = 0
+    waiting_children: int = 0
+    completed: int = 0
+    failed: int = 0
+    running_age_s: float | None = None
+    """The summed ages of the active jobs (now less `processedOn`), where they were read."""
+
+    @property
+    def ready(self) -> int:
+        """Jobs that a worker could take now."""
+        return self.waiting + self.prioritized + self.due
+
+    @property
+    def unfinished(self) -> int:
+        """Jobs that are neither completed nor failed."""
+        return self.waiting + self.prioritized + self.delayed + self.active + self.waiting_children
+
+    @property
+    def never_created(self) -> bool:
+        """No producer and no worker has ever touched a queue of this name, as far as anyone remembers."""
+        return not self.exists and not self.seen_before
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A queue that could not be read. `cause` is a constant for conditions, `text` says what happened."""
+
+    queue: str
+    cause: str
+    text: str
+
+
+Reading = QueueReading | Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Pods:
+    """The pool's Deployment and its pods. `present` is what the Deployment's spec.replicas says now.
+
+    Surge pods of a rollout may make `ready` larger than `present`; `staffed` leaves them out.
+    """
+
+    present: int
+    ready: int = 0
+    starting_ages_s: tuple[float, ...] = ()
+    """For each pod that is neither ready nor terminating: seconds since it was created."""
+    terminating: int = 0
+    unschedulable: int = 0
+    unschedulable_text: str | None = None
+    quota_text: str | None = None
+    """What the API server said when it refused a pod (a quota); None when it refuses none."""
+    rollout: bool = False
+
+    @classmethod
+    def steady(cls, replicas: int) -> Self:
+        """So many replicas, all of them ready."""
+        return cls(present=replicas, ready=replicas)
+
+    @property
+    def staffed(self) -> int:
+        """Ready pods that count: never more than the pool asked for."""
+        return min(self.ready, self.present)
+
+    @property
+    def on_the_way(self) -> tuple[float, ...]:
+        """Ages of the starting pods that count, oldest first; replicas whose pod does not exist yet have age 0."""
+        room = self.present - self.staffed
+        ages = sorted(self.starting_ages_s, reverse=True)[:room]
+        return (*ages, *(0.0,) * (room - len(ages)))
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """All of it. `now_s` is monotonic and measures spans; `wall_ms` is the epoch time that due times speak of."""
+
+    now_s: float
+    wall_ms: int
+    readings: tuple[Reading, ...]
+    pods: Pods
+
+    @property
+    def known(self) -> tuple[QueueReading, ...]:
+        """The queues that could be read."""
+        return tuple(reading for reading in self.readings if isinstance(reading, QueueReading))
+
+    @property
+    def unknown(self) -> tuple[Unknown, ...]:
+        """The queues that could not."""
+        return tuple(reading for reading in self.readings if isinstance(reading, Unknown))
