@@ -10,10 +10,10 @@ NODE_MODULES := tests/interop/node_modules/.stamp
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench clean redis-server
+.PHONY: help demo test test-cluster check bench clean redis-server
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(STAMP) $(NODE_MODULES) ## run the main job on this machine, start to end (ARGS="...")
 	@$(BIN)/corral demo $(ARGS)
@@ -26,6 +26,9 @@ check: $(STAMP) ## lint, formatting, types, layers
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/lint-imports
+
+test-cluster: $(STAMP) redis-server $(NODE_MODULES) ## test on a real API server (the first time compiles it: about 10 min)
+	@$(BIN)/python tests/parts/kubernetes_binaries.py && $(BIN)/python -m pytest -m cluster $(ARGS)
 
 bench: $(STAMP) redis-server $(NODE_MODULES) ## measure jobs per second beside Node's BullMQ
 	@$(BIN)/python tests/benchmarks/throughput.py $(ARGS)

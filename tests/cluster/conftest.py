@@ -1,0 +1,115 @@
+"""Fixtures over a real Kubernetes control plane. The tests of this folder run only when asked for: `pytest -m cluster`.
+
+The cluster of a user takes its place when CORRAL_TEST_KUBECONFIG, or else KUBECONFIG, names one. What was not there
+before is taken away again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+from control_plane import Cluster, ControlPlane
+from kubectl import Kubectl, KubectlError
+from kubernetes_binaries import KUBECTL, BinariesMissingError, compiled
+from waiting import eventually_sync
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FOLDER = Path(__file__).parent
+CRD = FOLDER.parents[1] / "charts" / "corral" / "crds" / "workerpools.corral.dev.yaml"
+
+_numbers = itertools.count(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "cluster: needs a real Kubernetes API server; not part of `make test`")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark every test of this folder; leave them out where no `-m` says what to run."""
+    ours = [item for item in items if item.path.is_relative_to(FOLDER)]
+    for item in ours:
+        item.add_marker(pytest.mark.cluster)
+    if ours and not config.option.markexpr:
+        config.hook.pytest_deselected(items=ours)
+        items[:] = [item for item in items if not item.path.is_relative_to(FOLDER)]
+
+
+def _cannot_run(reason: str) -> NoReturn:
+    """Skip on a laptop, fail where everything is supposed to be there."""
+    if os.environ.get("CI", "").lower() not in ("", "0", "false"):
+        pytest.fail(f"{reason} (with CI set nothing may be skipped)", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster with the WorkerPool resource in it."""
+    with _made(tmp_path_factory.mktemp("kubectl")) as made, _resource(made.kubectl):
+        yield made
+
+
+@pytest.fixture(scope="session")
+def control_plane(cluster: Cluster) -> ControlPlane:
+    """For tests that stop the API server or read its audit log."""
+    if cluster.control_plane is None:
+        pytest.skip("a cluster of the user's is not ours to stop, and its audit log not ours to read")
+    return cluster.control_plane
+
+
+@pytest.fixture(scope="session")
+def crd_file() -> Path:
+    """The WorkerPool resource as it is shipped."""
+    return CRD
+
+
+@pytest.fixture
+def kubectl(cluster: Cluster) -> Iterator[Kubectl]:
+    """kubectl in an empty namespace of the test's own: `kubectl("get", "workerpools")`."""
+    namespace = f"corral-test-{os.getpid()}-{next(_numbers)}"
+    cluster.kubectl("create", "namespace", namespace)
+    yield cluster.kubectl.within(namespace)
+    cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+@contextmanager
+def _made(cache: Path) -> Iterator[Cluster]:
+    of_user = os.environ.get("CORRAL_TEST_KUBECONFIG") or os.environ.get("KUBECONFIG")
+    try:
+        if of_user:
+            program = shutil.which("kubectl") or compiled() / KUBECTL
+            yield Cluster(Kubectl(Path(program), Path(of_user), cache), control_plane=None)
+        else:
+            with ControlPlane(compiled()) as ours:
+                yield Cluster(ours.kubectl, ours)
+    except BinariesMissingError as missing:
+        _cannot_run(str(missing))
+
+
+@contextmanager
+def _resource(kubectl: Kubectl) -> Iterator[None]:
+    name = "crd/workerpools.corral.dev"
+    was_there = kubectl("get", name, "--ignore-not-found") != ""
+    kubectl("apply", "-f", str(CRD))
+    kubectl("wait", "--for=condition=Established", name)
+    eventually_sync(lambda: _served(kubectl))
+    yield
+    if not was_there:
+        kubectl("delete", name)
+
+
+def _served(kubectl: Kubectl) -> bool:
+    """Established is not yet known everywhere: kubectl checks against a description that is published a little later."""
+    try:
+        return "KIND" in kubectl("explain", "workerpools")
+    except KubectlError:
+        return False
