@@ -45,10 +45,14 @@ def test_what_is_no_span_is_refused_with_what_is_taken(span: Any) -> None:
         to_ms(span)
 
 
-@pytest.mark.parametrize("span", [-1, -0.001, timedelta(days=-1)])
-def test_a_negative_span_is_refused(span: Any) -> None:
-    with pytest.raises(InvalidJob, match="cannot be negative"):
+@pytest.mark.parametrize("span", [-1, -0.001, timedelta(days=-1), 2**53 / 1000 + 1, 1e300, timedelta.max])
+def test_a_negative_span_and_one_beyond_what_node_can_count_is_refused(span: Any) -> None:
+    with pytest.raises(InvalidJob, match=f"a span of time is not negative and at most {2**53} ms, got"):
         to_ms(span)
+
+
+def test_the_longest_span_is_taken() -> None:
+    assert to_ms(timedelta(milliseconds=2**53)) == 2**53
 
 
 @pytest.mark.parametrize(("failed_attempts", "wait"), [(1, 1000), (2, 1000), (50, 1000)])
@@ -61,8 +65,10 @@ def test_an_exponential_backoff_doubles(failed_attempts: int, wait: int) -> None
     assert Backoff.exponential(1).wait_ms(failed_attempts, 0.5) == wait
 
 
-def test_an_exponential_backoff_stops_doubling_before_the_number_is_huge() -> None:
-    assert Backoff.exponential(1).wait_ms(100_000, 0.0) == 1000 * 2**62
+@pytest.mark.parametrize("failed_attempts", [45, 63, 64, 100_000])
+def test_an_exponential_backoff_stops_doubling_at_the_longest_wait(failed_attempts: int) -> None:
+    assert Backoff.exponential(1).wait_ms(failed_attempts, 0.0) == 2**53
+    assert Backoff.exponential(1).wait_ms(44, 0.0) == 1000 * 2**43
 
 
 @pytest.mark.parametrize(("draw", "wait"), [(0.0, 7500), (0.5, 8750), (0.999_999, 9999)])
@@ -87,7 +93,7 @@ def test_a_wait_is_always_a_whole_number_whatever_delay_was_stored(
     assert backoff is not None
     wait = backoff.wait_ms(attempt, draw)
     assert isinstance(wait, int)
-    assert wait >= 0
+    assert 0 <= wait <= 2**53
 
 
 def test_an_unknown_strategy_is_named_with_those_that_are_known() -> None:
@@ -95,16 +101,20 @@ def test_an_unknown_strategy_is_named_with_those_that_are_known() -> None:
         Backoff("lunar", 1000).wait_ms(1, 0.0)
 
 
-@pytest.mark.parametrize("jitter", [-0.1, 1.1, float("nan"), float("inf")])
-def test_jitter_outside_0_to_1_is_refused(jitter: float) -> None:
+@pytest.mark.parametrize("jitter", [-0.1, 1.1, float("nan"), float("inf"), "0.5", None])
+def test_jitter_that_is_no_number_from_0_to_1_is_refused(jitter: Any) -> None:
     with pytest.raises(InvalidJob, match="jitter must lie between 0 and 1"):
         Backoff.fixed(1, jitter=jitter)
 
 
-def test_a_negative_delay_is_refused() -> None:
-    with pytest.raises(InvalidJob, match="cannot be negative, got -1 ms"):
-        Backoff("fixed", -1)
-    with pytest.raises(InvalidJob, match="cannot be negative"):
+@pytest.mark.parametrize("delay_ms", [-1, 1.5, "1000", None, 2**53 + 1])
+def test_a_delay_that_is_no_whole_number_is_refused(delay_ms: Any) -> None:
+    with pytest.raises(InvalidJob, match=f"a backoff's delay is a whole number of ms from 0 up, got {delay_ms!r}"):
+        Backoff("fixed", delay_ms)
+
+
+def test_a_negative_span_between_attempts_is_refused() -> None:
+    with pytest.raises(InvalidJob, match="not negative"):
         Backoff.exponential(-1)
 
 

@@ -90,6 +90,13 @@ async def test_an_unknown_refusal_keeps_redis_own_words(line: Line) -> None:
     assert caught.value.code == "ERR"
 
 
+@pytest.mark.parametrize("command", [("CORRAL", "hunter2"), ("CONFIG", "CORRAL", "hunter2")])
+async def test_a_refusal_quotes_no_argument(line: Line, command: tuple[str, ...]) -> None:
+    with pytest.raises(RedisRefused, match="unknown") as caught:
+        await line.call(*command)
+    assert "hunter2" not in str(caught.value)
+
+
 async def test_a_connection_killed_in_the_middle_may_have_done_its_call(
     line: Line, async_client: redis.asyncio.Redis
 ) -> None:
@@ -197,30 +204,3 @@ async def test_a_replica_says_to_use_the_primary(new_server: Callable[..., Redis
         await lines.call("REPLICAOF", "127.0.0.1", primary.port)
         with pytest.raises(RedisRefused, match="it is a replica; point REDIS_URL at the primary"):
             await lines.call("SET", "k", 1)
-
-
-async def test_shared_lines_serve_many_callers_on_a_few_connections(redis_url: str) -> None:
-    async with Lines(make_pool(redis_url), most=3) as lines:
-        ids = await asyncio.gather(*(lines.call("CLIENT", "ID") for _ in range(50)))
-        assert 1 <= len(set(ids)) <= 3
-
-
-async def test_a_caller_waits_while_all_lines_are_in_use(redis_url: str, async_client: redis.asyncio.Redis) -> None:
-    client: Any = async_client
-    async with Lines(make_pool(redis_url), most=1) as lines:
-        blocked = asyncio.create_task(lines.call("BLPOP", "l", 0))
-        await eventually(lambda: _blocked(async_client))
-        waiting = asyncio.create_task(lines.call("ECHO", "x"))
-        await client.ping()
-        assert not waiting.done()
-        await client.rpush("l", 1)
-        assert await blocked == [b"l", b"1"]
-        assert await waiting == b"x"
-
-
-async def test_a_broken_line_goes_back_among_the_free_ones(redis_url: str) -> None:
-    async with Lines(make_pool(redis_url), most=1) as lines:
-        for _ in range(3):
-            with pytest.raises(RedisUnavailable):
-                await lines.call("BLPOP", "nothing", 0, timeout=0.02)
-        assert await lines.call_many([("ECHO", "x"), ("ECHO", "y")]) == [b"x", b"y"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -48,24 +49,52 @@ def test_a_queue_without_an_address_takes_the_environments(monkeypatch: pytest.M
         Queue("mail")
 
 
+SCHEMES = "it must begin with redis://, rediss:// (TLS) or unix://"
+
+
 @pytest.mark.parametrize(
-    ("url", "scheme"),
+    ("url", "message"),
     [
-        ("localhost:6379", "localhost"),
-        ("http://h", "http"),
-        ("", ""),
-        (f"redis://:{SECRET}@h:port", "redis"),
-        (f"redis://:{SECRET}@h/1?db=x", "redis"),
-        (f"postgres://me:{SECRET}@h", "postgres"),
-        (5, "int"),
-        (b"redis://h", "bytes"),
+        ("localhost:6379", f"not a Redis URL: it begins with 'localhost'; {SCHEMES}"),
+        ("http://h", f"it begins with 'http'; {SCHEMES}"),
+        ("", f"it begins with ''; {SCHEMES}"),
+        (f"postgres://me:{SECRET}@h", "it begins with 'postgres'"),
+        (5, "it is a int; give a text, or a client of redis.asyncio"),
+        (b"redis://h", "it is a bytes; give a text"),
+        (f"redis://:{SECRET}@h:port", "it cannot be taken apart"),
+        (f"redis://:{SECRET}@h:99999", "it cannot be taken apart"),
+        (f"redis://:{SECRET}[@h", "it cannot be taken apart"),
+        (f"redis://:s3cret/{SECRET}@h:1", "a sign like # or / in a password is written %23 or %2F"),
+        (f"redis://:s3cret#{SECRET}@h:1", "a sign like # or / in a password is written %23 or %2F"),
+        (f"redis://:{SECRET}@h/1#{SECRET}", "it holds a #, which ends a URL; in a password it is written %23"),
+        (f"redis://:{SECRET}@h/mail", "what follows the port must be the number of a database"),
+        (f"redis://:{SECRET}@h/1/2", "what follows the port must be the number of a database"),
+        (f"redis://:{SECRET}@h/1?db=x{SECRET}", "the options of the Redis URL are not understood (ValueError)"),
+        (f"redis://:{SECRET}@h?{SECRET}=5", "the options of the Redis URL are not understood (TypeError)"),
+        (f"redis://:{SECRET}@h?max_connections={SECRET}", "the options of the Redis URL are not understood"),
+        (f"rediss://:{SECRET}@h?ssl_cert_reqs={SECRET}", "the options of the Redis URL are not understood"),
     ],
 )
-def test_what_is_no_redis_url_is_refused_without_showing_it(url: Any, scheme: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"it begins with redis://, rediss:// \(TLS\) or unix://") as caught:
+def test_what_is_no_redis_url_is_refused_with_why_and_without_showing_it(url: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
         make_pool(url)
-    assert f"scheme {scheme!r}" in str(caught.value)
-    assert SECRET not in str(caught.value)
+    assert message in str(caught.value)
+    # Nor in what a traceback shows: no error of redis-py or urllib, which quote the URL, is chained.
+    assert "s3cret" not in "".join(traceback.format_exception(caught.value))
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None or caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://h/0", "redis://h/", "redis://h:1", "rediss://h/15", "unix:///run/r.sock?db=2"]
+)
+def test_a_redis_url_is_taken(url: str) -> None:
+    assert make_pool(url)
+
+
+def test_a_password_with_signs_of_a_url_is_taken_in_its_written_way() -> None:
+    pool = make_pool("redis://:a%23b%2Fc@h")
+    assert pool.connection_kwargs["password"] == "a#b/c"
 
 
 @pytest.mark.parametrize(

@@ -32,45 +32,55 @@ async def outcome(processor: Any, data: Any = 5) -> Outcome:
         executor.close()
 
 
+ran_in: list[str] = []
+"""Names of the threads in which the processors below ran."""
+
+
+def _noted(job: Job) -> Any:
+    ran_in.append(threading.current_thread().name)
+    return job.data
+
+
 async def _async(job: Job) -> Any:
     await asyncio.sleep(0)
-    return job.data
+    return _noted(job)
 
 
 def _plain(job: Job) -> Any:
-    return job.data
+    return _noted(job)
 
 
 async def _async_with(more: int, job: Job) -> Any:
-    return job.data + more
+    return _noted(job) + more
 
 
 def _plain_with(more: int, job: Job) -> Any:
-    return job.data + more
+    return _noted(job) + more
 
 
 def _returns_awaitable(job: Job) -> Awaitable[Any]:
+    _noted(job)
     return _async(job)
 
 
 class AsyncObject:
     async def __call__(self, job: Job) -> Any:
-        return job.data
+        return _noted(job)
 
     async def method(self, job: Job) -> Any:
-        return job.data
+        return _noted(job)
 
 
 class PlainObject:
     def __call__(self, job: Job) -> Any:
-        return job.data
+        return _noted(job)
 
     def method(self, job: Job) -> Any:
-        return job.data
+        return _noted(job)
 
 
 @pytest.mark.parametrize(
-    ("processor", "in_threads", "value"),
+    ("processor", "in_thread", "value"),
     [
         (_async, False, "5"),
         (functools.partial(_async_with, 2), False, "7"),
@@ -94,9 +104,50 @@ class PlainObject:
         "plain that returns an awaitable",
     ],
 )
-async def test_every_kind_of_processor_runs(processor: Any, in_threads: bool, value: str) -> None:
-    assert Executor(processor, 1).in_threads == in_threads
+async def test_every_kind_of_processor_runs_where_it_belongs(processor: Any, in_thread: bool, value: str) -> None:
+    ran_in.clear()
     assert await outcome(processor) == Completed(value)
+    assert ran_in[0].startswith("corral-processor") == in_thread
+
+
+async def test_only_what_is_in_a_thread_now_counts_as_such() -> None:
+    in_thread, let_go, go_on = threading.Event(), threading.Event(), asyncio.Event()
+
+    async def rest() -> str:
+        await go_on.wait()
+        return "done"
+
+    def first_in_a_thread(job: Job) -> Any:
+        in_thread.set()
+        let_go.wait(10)
+        return rest()
+
+    executor = Executor(first_in_a_thread, 1)
+    running = asyncio.create_task(executor.run(job()))
+    await eventually(in_thread.is_set)
+    assert executor.in_thread == {running}
+    let_go.set()
+    # The rest is in the event loop, where a shutdown can end it.
+    await eventually(lambda: not executor.in_thread)
+    assert not running.done()
+    go_on.set()
+    assert await running == Completed('"done"')
+    executor.close()
+
+
+async def test_an_async_processor_is_never_in_a_thread() -> None:
+    began, go_on = asyncio.Event(), asyncio.Event()
+
+    async def waits(job: Job) -> None:
+        began.set()
+        await go_on.wait()
+
+    executor = Executor(waits, 1)
+    running = asyncio.create_task(executor.run(job()))
+    await began.wait()
+    assert executor.in_thread == set()
+    go_on.set()
+    assert await running == Completed("null")
 
 
 async def test_a_plain_processor_does_not_block_the_event_loop() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral import Backoff, CorralError, CorruptJob, Job, JobOptions, PayloadNotJSON
+from corral import Backoff, CorruptJob, Job, JobOptions, PayloadNotJSON
 from corral.job import from_json, from_wire, storable, to_json
 
 PLAIN = {
@@ -31,20 +31,6 @@ json_values = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=10,
 )
-
-
-class Door:
-    """Remembers what a job asked of its queue."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str]] = []
-
-    async def update_progress(self, job: Job, progress: str) -> None:
-        self.asked.append((job.id, progress))
-
-    async def add_log(self, job: Job, row: str) -> int:
-        self.asked.append((job.id, row))
-        return len(self.asked)
 
 
 def read(**fields: bytes) -> Job:
@@ -225,26 +211,3 @@ def test_what_is_no_json_is_not_read(text: str) -> None:
 @given(st.text(alphabet=st.characters(codec=None), min_size=1))
 def test_a_storable_text_can_be_encoded(text: str) -> None:
     assert storable(text).encode()
-
-
-async def test_progress_and_log_rows_go_through_the_door() -> None:
-    door = Door()
-    job = from_wire("7", PLAIN, "mail", door)
-    await job.update_progress({"done": 1})
-    assert await job.log("a row") == 2
-    assert door.asked == [("7", '{"done":1}'), ("7", "a row")]
-    assert job.progress == {"done": 1}
-
-
-async def test_progress_that_is_not_json_is_refused_before_it_is_sent() -> None:
-    door = Door()
-    job = from_wire("7", PLAIN, "mail", door)
-    with pytest.raises(PayloadNotJSON, match="progress of job 7"):
-        await job.update_progress(float("nan"))
-    assert door.asked == []
-    assert job.progress == 0
-
-
-async def test_a_job_without_a_connection_says_so() -> None:
-    with pytest.raises(CorralError, match="job 7 was read without a connection"):
-        await from_wire("7", PLAIN, "mail").log("row")

@@ -54,6 +54,19 @@ def test_a_named_worker_adds_its_name() -> None:
     assert Keys("mäil", "app").client_name("pod-1") == f"app:{base64.b64encode('mäil'.encode()).decode()}:w:pod-1"
 
 
+@pytest.mark.parametrize("worker", ["pöd 1", "a\nb", "\x00", "tab\there"])
+def test_signs_that_redis_takes_in_no_name_of_a_client_are_replaced(worker: str) -> None:
+    name = Keys("mail", "my äpp").client_name(worker)
+    assert re.fullmatch(r"my__pp:bWFpbA==:w:[!-~]+", name)
+    assert len(name) == len(f"my__pp:bWFpbA==:w:{worker}")
+
+
+@pytest.mark.parametrize("queue", [5, None, b"mail"])
+def test_a_name_that_is_no_text_is_refused(queue: Any) -> None:
+    with pytest.raises(InvalidQueueName, match="a queue's name is a text, got"):
+        Keys(queue)
+
+
 @pytest.mark.parametrize(
     ("queue", "message"),
     [("", "a queue needs a name"), ("a:b", "'a:b' holds a colon"), (":", "holds a colon")],

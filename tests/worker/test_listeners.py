@@ -72,6 +72,22 @@ def test_a_listener_that_raises_is_logged_and_the_next_one_is_told(caplog: pytes
     assert "ValueError: boom" in caplog.text
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError(), GeneratorExit()])
+def test_a_listener_that_raises_beyond_exception_harms_nobody(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    listeners, heard = Listeners(), []
+
+    def breaks(reason: str) -> None:
+        raise error
+
+    listeners.add("failed", breaks)
+    listeners.add("failed", heard.append)
+    listeners.tell("failed", "boom")
+    assert heard == ["boom"]
+    assert [record.message for record in caplog.records] == ["a listener of 'failed' raised"]
+
+
 def test_a_listener_with_the_wrong_arguments_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     listeners = Listeners()
     listeners.add("failed", lambda: None)

@@ -146,12 +146,38 @@ async def test_many_are_added_in_order(queue: Queue, async_client: redis.asyncio
         JobSpec("\ud800"),
         JobSpec(5),  # type: ignore[arg-type]
         JobSpec("send", None, JobOptions(job_id="\ud800")),
+        JobSpec("send", None, JobOptions(job_id="5")),
+        JobSpec("send", None, JobOptions(job_id=5)),  # type: ignore[arg-type]
+        JobSpec("send", None, JobOptions(priority=-1)),
+        JobSpec("send", None, JobOptions(priority=2_097_152)),
+        JobSpec("send", None, JobOptions(attempts="3")),  # type: ignore[arg-type]
+        JobSpec("send", None, JobOptions(attempts=None)),  # type: ignore[arg-type]
+        JobSpec("send", None, JobOptions(delay_ms=-1)),
+        JobSpec("send", None, JobOptions(delay_ms=2**53 + 1)),
+        JobSpec("send", None, JobOptions(delay_ms=1.5)),  # type: ignore[arg-type]
+        JobSpec("send", None, JobOptions(timestamp_ms=1.5)),  # type: ignore[arg-type]
+        JobSpec("send", None, JobOptions(timestamp_ms=-1)),
+        JobSpec("send", None, JobOptions(keep_logs=True)),
+        JobSpec("send", None, JobOptions(stack_trace_limit=-1)),
+        JobSpec("send", None, JobOptions(correlation_id=5)),  # type: ignore[arg-type]
     ],
 )
 async def test_one_bad_job_and_none_is_added(queue: Queue, async_client: redis.asyncio.Redis, bad: JobSpec) -> None:
     with pytest.raises(InvalidJob):
         await queue.add_bulk([JobSpec("send"), bad, JobSpec("send")])
     assert await dump(async_client) == {}
+
+
+async def test_a_queue_takes_its_prefix_from_the_environment(
+    redis_url: str, async_client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CORRAL_PREFIX", "{app}")
+    for given, key in ((None, "{app}:mail:1"), ("own", "own:mail:1")):
+        async with Queue("mail", redis=redis_url, prefix=given) as queue:
+            await queue.add("send")
+        assert key in await dump(async_client)
+    monkeypatch.setenv("CORRAL_PREFIX", "")
+    assert Queue("mail", redis=redis_url).keys.base == "bull:mail:"
 
 
 async def test_what_json_cannot_say_is_refused(queue: Queue) -> None:

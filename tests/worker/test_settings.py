@@ -30,7 +30,15 @@ class Asked(dict[str, str]):
 def test_an_empty_environment_gives_the_defaults() -> None:
     assert Settings.from_env({}) == Settings()
     assert Settings() == Settings(
-        queues=(), concurrency=1, prefix="bull", pool=None, workers=(), grace=30.0, port=8080, log_level="info"
+        queues=(),
+        concurrency=1,
+        prefix="bull",
+        pool=None,
+        workers=(),
+        grace=30.0,
+        livez_stall=120.0,
+        port=8080,
+        log_level="info",
     )
 
 
@@ -53,6 +61,7 @@ def test_every_variable_is_taken() -> None:
             "CORRAL_POOL": "senders",
             "CORRAL_WORKER": "emails:worker,pdfs",
             "CORRAL_GRACE": "12.5",
+            "CORRAL_LIVEZ_STALL": "90",
             "CORRAL_PORT": "0",
             "CORRAL_LOG_FORMAT": "json",
             "CORRAL_LOG_LEVEL": "debug",
@@ -66,6 +75,7 @@ def test_every_variable_is_taken() -> None:
         pool="senders",
         workers=("emails:worker", "pdfs"),
         grace=12.5,
+        livez_stall=90.0,
         port=0,
         log_format="json",
         log_level="debug",
@@ -81,6 +91,7 @@ def test_variables_that_are_set_but_empty_count_as_not_set() -> None:
         "CORRAL_POOL",
         "CORRAL_WORKER",
         "CORRAL_GRACE",
+        "CORRAL_LIVEZ_STALL",
         "CORRAL_PORT",
         "CORRAL_LOG_FORMAT",
         "CORRAL_LOG_LEVEL",
@@ -105,6 +116,7 @@ def test_a_grace_is_seconds(text: str, seconds: float) -> None:
         ({"CORRAL_GRACE": "-1"}, "CORRAL_GRACE takes a number of seconds"),
         ({"CORRAL_GRACE": "nan"}, "CORRAL_GRACE takes a number of seconds"),
         ({"CORRAL_GRACE": "inf"}, "CORRAL_GRACE takes a number of seconds"),
+        ({"CORRAL_LIVEZ_STALL": "long"}, "CORRAL_LIVEZ_STALL takes a number of seconds, like 30, got 'long'"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(environ: Mapping[str, str], message: str) -> None:

@@ -11,9 +11,8 @@ import pytest
 
 from corral import JobSpec, Queue, scripts
 from corral.connection import Line, make_pool
-from corral.lifecycle import HandBack
 from corral.settler import MOST
-from lossy import DONE, NAMES, Rig
+from lossy import NAMES, Rig
 from waiting import eventually
 
 if TYPE_CHECKING:
@@ -161,25 +160,6 @@ async def test_a_quiet_settler_still_gives_out_what_its_lost_take_had_taken(
     assert rig.heard.taken_ids == ["1"]
     counts = await queue.get_job_counts()
     assert (counts.waiting, counts.active, counts.completed) == (2, 0, 1)
-
-
-async def test_what_is_unwritten_when_the_loop_is_ended_remains_to_be_written(
-    queue: Queue, new_rig: Callable[..., Any]
-) -> None:
-    await queue.add_bulk(jobs(4))
-    async with new_rig(4) as rig:
-        await rig.taken(4)
-        rig.line.plan = iter(["call"] * 1000)
-        rig.end(2)
-        await eventually(lambda: not rig.heard.calls[-1][0])
-    still = [(job.id, token) for job, token in rig.heard.jobs[2:]]
-    remains = rig.settler.remains(still)
-    assert [(one.job_id, one.step) for one in remains] == [
-        ("1", DONE),
-        ("2", DONE),
-        ("3", HandBack()),
-        ("4", HandBack()),
-    ]
 
 
 @pytest.mark.parametrize("seed", range(4))

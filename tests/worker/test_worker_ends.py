@@ -172,9 +172,8 @@ async def test_a_worker_that_starts_before_redis_waits_for_it(new_server: Callab
             await eventually(lambda: _finished(queue))
 
 
-async def test_closing_twice_or_before_the_run_is_fine(queue: Queue, redis_url: str) -> None:
+async def test_closing_twice_and_after_the_run_is_fine(queue: Queue, redis_url: str) -> None:
     worker = Worker("q", print, redis=redis_url)
-    await worker.close()
     run = await started(worker)
     await asyncio.gather(worker.close(grace=3), worker.close(grace=3))
     await run

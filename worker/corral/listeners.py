@@ -58,7 +58,9 @@ class Listeners:
     async def _await(self, event: str, result: Awaitable[Any]) -> None:
         try:
             await result
-        except Exception:
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
             logger.exception("a listener of %r raised", event)
 
     async def close(self, within: float) -> None:

@@ -102,7 +102,9 @@ class Shift:
             await self.drain.run(self._grace, self._takers)
             raise
         finally:
-            await self._end()
+            # A task of its own: cancelled once more, the run ends at once, and what it holds is closed all the same.
+            self._ending = asyncio.create_task(self._end(), name="end of the worker")
+            await asyncio.shield(self._ending)
         if crash is not None:
             raise crash
 
@@ -183,7 +185,8 @@ class Shift:
             try:
                 await check_server(self._lines)
                 await load_all(self._lines)
-                self._fetchers = [await self._fetcher(work) for work in self.works]
+                for work in self.works[len(self._fetchers) :]:
+                    self._fetchers.append(await self._fetcher(work))
                 self.unready = None
                 return
             except RedisUnavailable as error:

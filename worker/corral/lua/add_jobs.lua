@@ -18,7 +18,7 @@
 -- include: enqueue
 
 local P = KEYS[1]
-check_own_keys(P)
+check_own_keys(P, 'wait', 'prioritized', 'delayed', 'marker', 'events')
 local counter = P .. 'id'
 -- First, so that a full Redis refuses before anything is written.
 redis.call('INCRBY', counter, 0)

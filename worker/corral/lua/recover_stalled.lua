@@ -14,7 +14,7 @@
 -- include: chunks
 
 local P = KEYS[1]
-check_own_keys(P)
+check_own_keys(P, 'wait', 'active', 'prioritized', 'stalled', 'marker', 'events')
 if redis.call('EXISTS', P .. 'stalled-check') == 1 then return {} end
 redis.call('SET', P .. 'stalled-check', ARGV[1], 'PX', ARGV[3])
 local settings = settings_of(P, ARGV[2])

@@ -26,14 +26,12 @@
 --      troubles    sentences: what broke a step, or went wrong with the parent of a job that has ended
 -- Events: completed failed retries-exhausted added waiting delayed active drained
 --
--- include: own_keys
 -- include: settings
 -- include: finish
 -- include: again
 -- include: take
 
 local P = KEYS[1]
-check_own_keys(P)
 local now, want = tonumber(ARGV[1]), tonumber(ARGV[3])
 local settings = settings_of(P, ARGV[2])
 
@@ -55,6 +53,15 @@ local steps = {
   end,
 }
 
+-- One job must not harm the others, nor be in no list at all.
+local function put_back(id)
+  for _, set in ipairs({'completed', 'failed'}) do
+    if type(redis.pcall('ZSCORE', P .. set, id)) == 'string' then return end
+  end
+  redis.call('LREM', P .. 'active', 1, id)
+  redis.call('LPUSH', P .. 'active', id)
+end
+
 local ids = {}
 for at = 8, #ARGV, 7 do ids[#ids + 1] = ARGV[at] end
 read_locks(P, ids)
@@ -68,9 +75,7 @@ for at = 7, #ARGV, 7 do
   local done, code = pcall(steps[kind], id, ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
   if not done then
     troubles[#troubles + 1] = kind .. ' of job ' .. id .. ': ' .. error_text(code)
-    -- One job must not harm the others, nor be in no list at all.
-    redis.call('LREM', P .. 'active', 1, id)
-    redis.call('LPUSH', P .. 'active', id)
+    put_back(id)
     code = -99
   end
   codes[#codes + 1] = code
@@ -80,7 +85,13 @@ drop_locks(P)
 
 local jobs, unreadable, limited_ms, due = {}, {}, 0, 0
 if want > 0 then
-  jobs, unreadable, limited_ms, due = take(P, settings, now, want, ARGV[4], ARGV[5], ARGV[6])
+  local done
+  done, jobs, unreadable, limited_ms, due = pcall(take, P, settings, now, want, ARGV[4], ARGV[5], ARGV[6])
+  if not done then
+    -- The steps are done, and whoever asked must hear of them.
+    troubles[#troubles + 1] = 'take: ' .. error_text(jobs)
+    jobs, unreadable, limited_ms, due = {}, {}, 0, 0
+  end
 end
 -- Nothing came and nothing is to come: whoever finished the last job says so.
 if finished and #jobs == 0 and limited_ms == 0 and due == 0 and not (want > 0 and settings.paused)

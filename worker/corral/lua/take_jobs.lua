@@ -10,12 +10,10 @@
 -- Returns {codes, jobs, unreadable, limited_ms, next_due, troubles} as settle_jobs does; codes and troubles are empty
 -- Events: waiting, active
 --
--- include: own_keys
 -- include: settings
 -- include: take
 
 local P = KEYS[1]
-check_own_keys(P)
 local jobs, unreadable, limited_ms, due =
   take(P, settings_of(P, ARGV[2]), tonumber(ARGV[1]), tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6])
 return {{}, jobs, unreadable, limited_ms, due, {}}

@@ -1,4 +1,5 @@
 -- include: chunks
+-- include: troubles
 -- A job leaves `active` only in the hands of whoever holds its lock. Locks are read and dropped for the whole call at
 -- once: `read_locks` first, `drop_locks` after the last step and before any take.
 local holders, released = {}, {}
@@ -30,5 +31,5 @@ local function drop_locks(P)
   local locks = {}
   for place, id in ipairs(released) do locks[place] = P .. id .. ':lock' end
   in_chunks(locks, function(...) redis.call('DEL', ...) end)
-  in_chunks(released, function(...) redis.call('SREM', P .. 'stalled', ...) end)
+  in_chunks(released, function(...) attempt('stalled', redis.call, 'SREM', P .. 'stalled', ...) end)
 end

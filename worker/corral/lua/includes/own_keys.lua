@@ -1,15 +1,15 @@
--- A script is not undone when it breaks off, so it must not meet a key of another program half-way.
--- Called before anything is written.
-local OWN_KEYS = {
-  wait = 'list', active = 'list', prioritized = 'zset', delayed = 'zset', completed = 'zset', failed = 'zset',
-  stalled = 'set', marker = 'zset', events = 'stream',
+-- A script is not undone when it breaks off. One that is called now and then looks first whether the keys that it will
+-- write are the queue's own; `settle` and `take`, called all the time, put back what they have in hand instead.
+local KINDS = {
+  wait = 'list', active = 'list', prioritized = 'zset', delayed = 'zset', stalled = 'set', marker = 'zset',
+  events = 'stream',
 }
 
-local function check_own_keys(P)
-  for name, kind in pairs(OWN_KEYS) do
+local function check_own_keys(P, ...)
+  for _, name in ipairs({...}) do
     local found = redis.call('TYPE', P .. name).ok
-    if found ~= kind and found ~= 'none' then
-      error({err = 'WRONGTYPE key ' .. P .. name .. ' is a ' .. found .. ', not a ' .. kind})
+    if found ~= KINDS[name] and found ~= 'none' then
+      error({err = 'WRONGTYPE key ' .. P .. name .. ' is a ' .. found .. ', not a ' .. KINDS[name]})
     end
   end
 end

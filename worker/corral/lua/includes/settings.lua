@@ -4,6 +4,12 @@ local function is_v5(P, version, dialect)
   return string.sub(version or '', 1, 8) == 'bullmq:5' or redis.call('EXISTS', P .. 'paused') == 1
 end
 
+-- A whole number from a field, or nil.
+local function whole(field)
+  local number = tonumber(field or nil)
+  return number and math.floor(number)
+end
+
 -- What the queue's `meta` says. One read per call.
 --   paused, concurrency, max, duration   as stored; nil when absent
 --   events                               length target of the stream
@@ -15,10 +21,10 @@ local function settings_of(P, dialect)
   local meta = redis.call('HMGET', P .. 'meta', 'paused', 'concurrency', 'max', 'duration', 'opts.maxLenEvents', 'version')
   local settings = {
     paused = meta[1] ~= false,
-    concurrency = tonumber(meta[2] or nil),
-    max = tonumber(meta[3] or nil),
-    duration = tonumber(meta[4] or nil),
-    events = tonumber(meta[5] or nil) or 10000,
+    concurrency = whole(meta[2]),
+    max = whole(meta[3]),
+    duration = whole(meta[4]),
+    events = whole(meta[5]) or 10000,
     version = meta[6],
     collects = P .. 'wait',
   }

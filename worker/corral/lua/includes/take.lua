@@ -24,12 +24,16 @@ local function count_for_rate(P, settings, jobs)
 end
 
 -- The next `count` runnable ids: waiting ones first, then by priority.
-local function pop_runnable(P, count)
+local function pop_runnable(loose, P, count)
   local ids = redis.call('RPOP', P .. 'wait', count) or {}
+  for _, id in ipairs(ids) do loose[#loose + 1] = id end
   if #ids < count then
     local popped = redis.call('ZPOPMIN', P .. 'prioritized', count - #ids)
     if #popped == 0 then redis.call('DEL', P .. 'pc') end
-    for place = 1, #popped, 2 do ids[#ids + 1] = popped[place] end
+    for place = 1, #popped, 2 do
+      ids[#ids + 1] = popped[place]
+      loose[#loose + 1] = popped[place]
+    end
   end
   return ids
 end
@@ -59,7 +63,8 @@ local function hold(P, id, now, token, lock_ms, worker)
   return hash, deferred
 end
 
-local function take(P, settings, now, want, token, lock_ms, worker)
+-- The take itself. `loose` tells the caller which ids are out of their list and not in `active` yet.
+local function take_into(loose, P, settings, now, want, token, lock_ms, worker)
   promote(P, settings, now)
   local allowed, limited_ms = allowed_by_rate(P, settings)
   if limited_ms > 0 then return {}, {}, limited_ms, 0 end
@@ -68,12 +73,13 @@ local function take(P, settings, now, want, token, lock_ms, worker)
     count = math.min(count, settings.concurrency - redis.call('LLEN', P .. 'active'))
   end
   if settings.paused or count <= 0 then return {}, {}, 0, 0 end
+  local due = next_due(P) or 0
   local jobs, taken, unreadable, counted = {}, {}, {}, 0
   repeat
     -- Once more for the places of those that are no jobs: nobody would be woken for the jobs behind them.
     local free = count - #taken
-    local ids = pop_runnable(P, free)
-    for _, id in ipairs(ids) do
+    local popped = pop_runnable(loose, P, free)
+    for _, id in ipairs(popped) do
       local hash, deferred = hold(P, id, now, token, lock_ms, worker)
       if hash then
         taken[#taken + 1] = id
@@ -83,13 +89,25 @@ local function take(P, settings, now, want, token, lock_ms, worker)
         unreadable[#unreadable + 1] = id
       end
     end
-  until #ids < free or #taken == count
+  until #popped < free or #taken == count
   count_for_rate(P, settings, counted)
   if #taken > 0 then
-    in_chunks(taken, function(...) redis.call('LPUSH', P .. 'active', ...) end)
     redis.call('ZADD', P .. 'marker', 0, '0')
+    in_chunks(taken, function(...) redis.call('LPUSH', P .. 'active', ...) end)
   end
-  local due = #jobs < want and next_due(P) or 0
+  if #jobs == want then due = 0 end
   -- A reply's number has 64 bits, and a producer may have sent any delay.
   return jobs, unreadable, 0, math.floor(math.max(0, math.min(due, 9007199254740991)))
+end
+
+local function take(P, ...)
+  local loose = {}
+  local done, jobs, unreadable, limited_ms, due = pcall(take_into, loose, P, ...)
+  if done then return jobs, unreadable, limited_ms, due end
+  -- A key is damaged. What is in hand goes back in front; the next take will lock it anew.
+  for place = #loose, 1, -1 do
+    redis.call('LREM', P .. 'wait', 0, loose[place])
+    redis.call('RPUSH', P .. 'wait', loose[place])
+  end
+  error(jobs)
 end

@@ -1,0 +1,73 @@
+"""The locks that a worker holds: renewed while they are held, told once when they are lost."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from corral.connection import Lines, make_pool
+from corral.keys import Keys
+from corral.locks import Locks, renew
+from waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import redis.asyncio
+
+KEYS = Keys("q")
+
+
+@pytest.fixture
+async def lines(redis_url: str) -> AsyncIterator[Lines]:
+    async with Lines(make_pool(redis_url)) as lines:
+        yield lines
+
+
+@asynccontextmanager
+async def renewing(lines: Lines, locks: Locks) -> AsyncIterator[list[tuple[str, str]]]:
+    """Gives the locks that were told as lost so far."""
+    lost: list[tuple[str, str]] = []
+    task = asyncio.create_task(renew(lines, [locks], 400, lambda keys, job_id, token: lost.append((job_id, token))))
+    try:
+        yield lost
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_of_two_runs_of_one_job_only_the_one_that_lost_its_lock_is_told(
+    lines: Lines, async_client: redis.asyncio.Redis
+) -> None:
+    client: Any = async_client
+    # Recovered, and taken by the same worker once more: the first run goes on beside the second.
+    await client.set("bull:q:1:lock", "w:2", px=60_000)
+    locks = Locks(KEYS)
+    locks.hold("1", "w:1")
+    locks.hold("1", "w:2")
+
+    async def renewed() -> bool:
+        return 0 < int(await client.pttl("bull:q:1:lock")) <= 400
+
+    async with renewing(lines, locks) as lost:
+        await eventually(lambda: lost)
+        await eventually(renewed)
+        assert lost == [("1", "w:1")]
+        assert list(locks.held) == [("1", "w:2")]
+
+
+async def test_a_lost_lock_is_told_once(lines: Lines, async_client: redis.asyncio.Redis) -> None:
+    client: Any = async_client
+    await client.set("bull:q:2:lock", "w:1", px=60_000)
+    locks = Locks(KEYS)
+    for job_id in ("1", "2", "3"):
+        locks.hold(job_id, "w:1")
+
+    async with renewing(lines, locks) as lost:
+        await eventually(lambda: len(lost) == 2)
+        first = locks.held["2", "w:1"]
+        await eventually(lambda: locks.held["2", "w:1"] > first)
+    assert sorted(lost) == [("1", "w:1"), ("3", "w:1")]
