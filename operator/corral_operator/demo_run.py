@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from types import FrameType
 
 from corral import CorruptJob, Queue
-from corral.connection import Lines, make_pool
+from corral.address import make_pool
+from corral.connection import Lines
 from corral.keys import DEFAULT_PREFIX
 from corral_operator.demo_fleet import Fleet
 from corral_operator.demo_load import QUEUE, is_doomed

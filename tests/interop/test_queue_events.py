@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from corral import Job, Queue, UnrecoverableError, Worker
+from corral.address import make_pool
 from corral.clock import now_ms
-from corral.connection import Line, make_pool
+from corral.connection import Line
 from corral.scripts import Taking, settle_jobs
 from node_driver import NodeDriver
 from waiting import eventually

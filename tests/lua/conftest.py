@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from corral.connection import Lines, make_pool
+from corral.address import make_pool
+from corral.connection import Lines
 from jobs import Stage
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 from corral import scripts
 from corral.errors import RedisRefused
 from corral.lifecycle import Complete
-from corral.options import KEEP_ALL
+from corral.retention import KEEP_ALL
 from jobs import Stage, active, job
 
 DAMAGE: dict[str, dict[str, Any]] = {

@@ -9,7 +9,7 @@ import pytest
 from corral import scripts
 from corral.errors import RedisRefused
 from corral.lifecycle import Complete, Delay, Fail, HandBack, Retry, Step
-from corral.options import KEEP_ALL, Keep
+from corral.retention import KEEP_ALL, Keep
 from jobs import LOCK_MS, NOW, Px, Stage, active, ids_of, job, new_job, released
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from corral.lifecycle import Complete, Fail
-from corral.options import KEEP_ALL
+from corral.retention import KEEP_ALL
 from jobs import NOW, Stage, active, job, released
 
 DONE = Complete("null", KEEP_ALL)

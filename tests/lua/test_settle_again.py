@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from corral.lifecycle import Complete, Delay, HandBack, Retry, Step
-from corral.options import KEEP_ALL
+from corral.retention import KEEP_ALL
 from jobs import BASE, NOW, Px, Stage, active, ids_of, job, released
 
 RETRY = Retry("boom", ("trace",), False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from corral.lifecycle import Complete, Fail, Retry
-from corral.options import KEEP_ALL, Keep
+from corral.retention import KEEP_ALL, Keep
 from jobs import NOW, Stage, active, job, released
 
 UP = "bull:up:"

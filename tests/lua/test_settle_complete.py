@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from corral.lifecycle import Complete
-from corral.options import KEEP_ALL, Keep
+from corral.retention import KEEP_ALL, Keep
 from jobs import BASE, LOCK_MS, NOW, Px, Stage, active, ids_of, job, released
 
 DONE = Complete("null", KEEP_ALL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from corral.lifecycle import Complete, Fail
-from corral.options import KEEP_ALL, Keep
+from corral.retention import KEEP_ALL, Keep
 from jobs import BASE, NOW, Px, Stage, active, ids_of, job, released
 
 STACK = ("first\nline", "é")

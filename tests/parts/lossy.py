@@ -6,7 +6,8 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from corral import Job, Keep, scripts
-from corral.connection import Line, make_pool
+from corral.address import make_pool
+from corral.connection import Line
 from corral.errors import RedisUnavailable
 from corral.job import from_wire
 from corral.keys import Keys

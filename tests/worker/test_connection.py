@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from corral.connection import Line, Lines, make_pool
+from corral.address import make_pool
+from corral.connection import Line, Lines
 from corral.errors import RedisRefused, RedisUnavailable
 from servers import free_port
 from waiting import eventually

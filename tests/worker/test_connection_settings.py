@@ -10,7 +10,8 @@ import pytest
 import redis.asyncio
 
 from corral import ConfigurationError, Queue
-from corral.connection import Line, Lines, address_of, make_pool, redis_url
+from corral.address import address_of, make_pool, redis_url
+from corral.connection import Line, Lines
 from corral.errors import RedisRefused, RedisUnavailable
 from corral.server_check import check_server
 from servers import free_port

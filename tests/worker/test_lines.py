@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from corral import Queue
-from corral.connection import Lines, make_pool
+from corral.address import make_pool
+from corral.connection import Lines
 from corral.errors import RedisUnavailable
 from waiting import eventually
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from corral.connection import Lines, make_pool
+from corral.address import make_pool
+from corral.connection import Lines
 from corral.keys import Keys
 from corral.locks import Locks, renew
 from waiting import eventually

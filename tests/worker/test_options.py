@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corral import Backoff, InvalidJob, JobOptions, Keep
-from corral.options import AddOptions, check_job_id, keep_option
+from corral.options import AddOptions, check_job_id
+from corral.retention import keep_option
 
 wholes = st.integers(0, 2**53)
 keeps = st.builds(Keep, st.none() | wholes, st.none() | wholes, st.none() | wholes).filter(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from corral import ConfigurationError, settings
-from corral.connection import redis_url
+from corral.address import redis_url
 from corral.settings import Settings
 
 if TYPE_CHECKING:

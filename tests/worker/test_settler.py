@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from corral import JobSpec, Queue, scripts
-from corral.connection import Line, make_pool
+from corral.address import make_pool
+from corral.connection import Line
 from corral.settler import MOST
 from lossy import NAMES, Rig
 from waiting import eventually

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from corral import Counts, JobSpec, Queue
-from corral.connection import Lines, make_pool
+from corral.address import make_pool
+from corral.connection import Lines
 from corral.errors import RedisUnavailable
 from lossy import Rig
 from servers import free_port

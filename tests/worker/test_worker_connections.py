@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from corral import ConfigurationError, Queue, Worker
-from corral.connection import Lines, make_pool
+from corral.address import make_pool
+from corral.connection import Lines
 from corral.keys import Keys
 from corral.stalled import recover
 from running import running

@@ -17,8 +17,9 @@ from corral.errors import (
 )
 from corral.job import Job
 from corral.lifecycle import State
-from corral.options import JobOptions, Keep
+from corral.options import JobOptions
 from corral.queue import JobSpec, Queue
+from corral.retention import Keep
 from corral.version import __version__
 from corral.worker import Worker
 

@@ -20,7 +20,7 @@ from enum import StrEnum
 
 from corral.errors import InvalidJob
 from corral.job import Job
-from corral.options import KEEP_ALL, Keep
+from corral.retention import KEEP_ALL, Keep
 
 
 class State(StrEnum):

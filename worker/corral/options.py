@@ -26,69 +26,13 @@ from typing import Any, Self, TypedDict, Unpack
 from corral.backoff import Backoff, Duration, to_ms
 from corral.errors import InvalidJob
 from corral.keys import KEY_NAMES
+from corral.retention import Keep, keep_option, whole
 
 MAX_PRIORITY = 2_097_151
 
 
-@dataclass(frozen=True, slots=True)
-class Keep:
-    """How many finished jobs stay: the newest `count`, none older than `age_s` seconds; None = no bound.
-
-    Both bounds hold for the whole set of finished jobs and are applied when a job with them finishes.
-    `limit`: at most so many aged jobs are removed per finish (BullMQ's default: 1000).
-    """
-
-    count: int | None = None
-    age_s: int | None = None
-    limit: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("count", "age_s", "limit"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-                raise InvalidJob(f"Keep({name}=...) takes a whole number from 0 up, got {value!r}")
-
-    @classmethod
-    def for_age(cls, age: Duration, *, count: int | None = None, limit: int | None = None) -> Self:
-        """Keep for a span of time (a timedelta or seconds), and at most `count`."""
-        return cls(count, to_ms(age) // 1000, limit)
-
-    @classmethod
-    def from_wire(cls, value: Any) -> Self | None:
-        """Read `removeOnComplete` or `removeOnFail`. None when the job says nothing about it."""
-        if value is True:
-            return cls(count=0)
-        if value is False:
-            return cls()
-        if isinstance(value, int | float):
-            return cls(_whole(value))
-        if isinstance(value, dict):
-            return cls(_whole(value.get("count")), _whole(value.get("age")), _whole(value.get("limit")))
-        return None
-
-    def to_wire(self) -> bool | int | dict[str, int]:
-        """What BullMQ stores for it."""
-        if self == Keep(count=0):
-            return True
-        if self == Keep():
-            return False
-        named = {"count": self.count, "age": self.age_s, "limit": self.limit}
-        return {name: value for name, value in named.items() if value is not None}
-
-
-KEEP_ALL = Keep()
-
-
 def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 2**53
-
-
-def _whole(value: Any) -> int | None:
-    """A whole number from 0 up, or None: Node counts -1 as `no bound`."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        return None
-    # JSON may say 1e999; and the scripts count with whole numbers of 53 bits.
-    return round(min(value, 2**53))
 
 
 class AddOptions(TypedDict, total=False):
@@ -197,18 +141,18 @@ class JobOptions:
         correlation = wire.get("tm")
         job_id = wire.get("jobId")
         return cls(
-            attempts=_whole(attempts) or 0,
+            attempts=whole(attempts) or 0,
             backoff=Backoff.from_wire(wire["backoff"]) if "backoff" in wire else None,
-            delay_ms=_whole(delay) or 0,
-            priority=_whole(wire.get("priority")) or 0,
+            delay_ms=whole(delay) or 0,
+            priority=whole(wire.get("priority")) or 0,
             lifo=bool(wire.get("lifo", False)),
             job_id=None if job_id is None else str(job_id),
-            timestamp_ms=_whole(timestamp),
+            timestamp_ms=whole(timestamp),
             remove_on_complete=Keep.from_wire(wire.get("removeOnComplete")),
             remove_on_fail=Keep.from_wire(wire.get("removeOnFail")),
-            stack_trace_limit=_whole(wire.get("stackTraceLimit")),
-            keep_logs=_whole(wire.get("kl")),
-            size_limit=_whole(wire.get("sizeLimit")),
+            stack_trace_limit=whole(wire.get("stackTraceLimit")),
+            keep_logs=whole(wire.get("kl")),
+            size_limit=whole(wire.get("sizeLimit")),
             correlation_id=correlation if isinstance(correlation, str) else None,
             extra={name: value for name, value in wire.items() if name not in _WIRE_NAMES} if wire else {},
         )
@@ -254,15 +198,6 @@ _WIRE_NAMES = frozenset(
         "tm",
     }
 )
-
-
-def keep_option(value: bool | int | Keep | None) -> Keep | None:
-    """Retention as the public API takes it: True = keep none, a number, a Keep. Raises InvalidJob."""
-    if value is None or isinstance(value, Keep):
-        return value
-    if isinstance(value, bool | int):
-        return Keep.from_wire(value)
-    raise InvalidJob(f"retention takes True, False, a number of jobs or a Keep, got {value!r}")
 
 
 def check_job_id(job_id: str) -> None:

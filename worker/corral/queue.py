@@ -8,9 +8,10 @@ from typing import Any, Literal, Self, Unpack
 from redis.asyncio import Redis
 
 from corral import scripts
+from corral.address import make_pool
 from corral.backlog import Counts, read_counts
 from corral.clock import now_ms
-from corral.connection import Lines, make_pool
+from corral.connection import Lines
 from corral.errors import ConfigurationError, InvalidJob, PayloadTooLarge
 from corral.job import Job, from_wire, to_json
 from corral.job_calls import JobCalls

@@ -16,7 +16,7 @@ from corral.errors import RedisRefused
 from corral.job import to_json
 from corral.keys import Keys
 from corral.lifecycle import Complete, Delay, Fail, HandBack, Retry, State, Step
-from corral.options import Keep
+from corral.retention import Keep
 from corral.version import __version__
 
 _INCLUDE = re.compile(r"^-- include: (\w+)$", re.MULTILINE)

@@ -17,7 +17,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from corral.connection import Line, Lines, make_pool
+from corral.address import make_pool
+from corral.connection import Line, Lines
 from corral.drain import Drain
 from corral.errors import CorralError, RedisRefused, RedisUnavailable
 from corral.executor import Executor, Processor
