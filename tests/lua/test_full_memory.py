@@ -100,6 +100,13 @@ async def test_the_last_child_still_releases_its_parent(stage: Stage, fill: Call
     assert (changed["bull:up:wait"], changed["bull:up:P:processed"]) == (["P"], {"bull:q:1": "7"})
 
 
+@pytest.mark.parametrize("priority", [0, 2])
+async def test_what_is_due_is_promoted_and_taken(stage: Stage, fill: Callable, priority: int) -> None:
+    await stage.lay({"delayed": {"1": 4096}, "1": job(delay=5, priority=priority)})
+    await fill()
+    assert ids_of(await stage.take()) == ["1"]
+
+
 async def test_what_waits_is_taken(stage: Stage, fill: Callable) -> None:
     await stage.lay({"prioritized": {"1": 2**32}, "1": job(priority=1)})
     await fill()

