@@ -32,7 +32,7 @@ async def queue(redis_url: str) -> AsyncIterator[Queue]:
 async def new_rig(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., Any]]:
     """`async with new_rig(slots, fates...) as rig`: a settler that runs, on a line that loses what the fates say."""
     # Pauses between two tries: a hundredth of what they are.
-    monkeypatch.setattr("corral.settler.random.uniform", lambda low, high: 0.01)
+    monkeypatch.setattr("corral.settler.retry_pause_s", lambda failures, draw: 0.001 * 2 ** min(failures, 6))
 
     @asynccontextmanager
     async def make(slots: int, *fates: str) -> AsyncIterator[Rig]:

@@ -39,7 +39,7 @@ async def lines(redis_url: str) -> AsyncIterator[Lines]:
 @pytest.fixture
 def new_rig(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """`async with new_rig(slots) as (rig, end)`: a settler that runs until `await end()`."""
-    monkeypatch.setattr("corral.settler.random.uniform", lambda low, high: 0.01)
+    monkeypatch.setattr("corral.settler.retry_pause_s", lambda failures, draw: 0.001 * 2 ** min(failures, 6))
 
     @asynccontextmanager
     async def make(slots: int) -> AsyncIterator[tuple[Rig, Callable[[], Any]]]:

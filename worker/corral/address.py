@@ -19,7 +19,7 @@ from corral.errors import ConfigurationError
 
 
 def redis_url(environ: Mapping[str, str] = os.environ) -> str:
-    """The address from REDIS_URL. Raises ConfigurationError when it is not set or not a Redis URL."""
+    """The address from REDIS_URL. Raises ConfigurationError when it is not set."""
     url = environ.get("REDIS_URL", "").strip()
     if not url:
         raise ConfigurationError("REDIS_URL is not set; set it, like REDIS_URL=redis://127.0.0.1:6379")

@@ -34,6 +34,12 @@ _CURES = {
 }
 
 
+def retry_pause_s(failures: int, draw: float) -> float:
+    """Seconds before Redis is asked again: from 0.1 s on, doubled with each failure, at most 5 s; a `draw` from [0, 1)
+    spreads it over the upper half, so that the workers of a fleet do not come back at once."""
+    return min(5.0, 0.1 * 2.0 ** min(failures, 6)) * (0.5 + draw / 2)
+
+
 class Line:
     """One connection, for one call at a time. Connects at the first call, and anew after a break."""
 

@@ -5,7 +5,7 @@ import logging
 import random
 
 from corral.clock import now_ms
-from corral.connection import Line
+from corral.connection import Line, retry_pause_s
 from corral.errors import RedisUnavailable
 from corral.keys import Keys
 from corral.settler import Settler
@@ -18,7 +18,8 @@ POLL_S = 5.0
 LONGEST_WAIT_S = 10.0
 """The longest wait for a known delayed job: whoever held its marker may have died."""
 LEAST_WAIT_S = 0.01
-"""After a take that found nothing: a due time that cannot be reached must not make us spin."""
+"""After a take that found nothing: a due time that cannot be reached must not make us spin. (And never below 2 ms:
+before Redis 7.0.8 a shorter timeout may round to 0, which means for ever.)"""
 
 
 def marker_wait_s(now: int, next_due_ms: int, limited_until_ms: int) -> float:
@@ -51,7 +52,7 @@ class Fetcher:
                 if failures == 2:  # once is a connection that broke
                     self.trouble = f"new jobs of queue {self._keys.queue} are found late: {error}"
                     logger.warning("%s", self.trouble)
-                await asyncio.sleep(min(5.0, 0.1 * 2 ** min(failures, 6)) * random.uniform(0.5, 1.0))
+                await asyncio.sleep(retry_pause_s(failures, random.random()))
             self._settler.look()
 
     async def _wait_for_marker(self) -> None:
@@ -65,8 +66,7 @@ class Fetcher:
             await self._block(wait)
 
     async def _block(self, wait: float) -> None:
-        # 2 ms: below 7.0.8 a shorter timeout may round to 0, which means for ever.
-        popped = await self._line.call("BZPOPMIN", self._keys.marker, max(0.002, wait), timeout=wait + 1.0)
+        popped = await self._line.call("BZPOPMIN", self._keys.marker, wait, timeout=wait + 1.0)
         if popped is not None and not self._slots.free:
             # Popped for nothing: another worker may have room.
             await self._line.call("ZADD", self._keys.marker, 0, "0")

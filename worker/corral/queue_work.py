@@ -142,6 +142,10 @@ class QueueWork:
             reason=reason,
         )
 
+    def _report(self, error: CorralError) -> None:
+        logger.error("%s", error)
+        self.listeners.tell("error", error)
+
     def refused(self, ended: Ended, code: int, *, sent_before: bool) -> None:
         """Redis changed nothing: the job is not ours any more, or an answer was lost and it is written already."""
         job = ended.job
@@ -162,8 +166,7 @@ class QueueWork:
             "if the job was recovered, it runs (or ran) once more elsewhere"
         )
         self._account(ended, "lost", why)
-        logger.error("%s", error)
-        self.listeners.tell("error", error)
+        self._report(error)
 
     def refused_completion(self, ended: Ended, outcome: Failed) -> None:
         """The job has children that forbid its completion: as if its processor had raised that."""
@@ -177,14 +180,12 @@ class QueueWork:
             f"queue {self.keys.queue} held the id {job_id!r}, but {self.keys.job(job_id)} is no job hash; "
             "the id was taken out of the queue"
         )
-        logger.error("%s", error)
-        self.listeners.tell("error", error)
+        self._report(error)
 
     def trouble(self, text: str) -> None:
         """Something beside a job's own step went wrong in Redis."""
         error = CorralError(f"damaged keys beside a job of queue {self.keys.queue}: {text}")
-        logger.error("%s", error)
-        self.listeners.tell("error", error)
+        self._report(error)
 
     def recovered(self, job_id: str) -> None:
         """A job of a dead worker was put back."""
@@ -198,9 +199,8 @@ class QueueWork:
             f"the lock of job {job_id} of queue {self.keys.queue} is lost: it may run a second time elsewhere; "
             "was the event loop blocked, or Redis away, for longer than the lock's time?"
         )
-        logger.error("%s", error)
         self.metrics.lock_lost(self.keys.queue)
-        self.listeners.tell("error", error)
+        self._report(error)
 
     def found_nothing(self) -> None:
         if not self._drained and not self.running:

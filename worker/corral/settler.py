@@ -14,7 +14,7 @@ from typing import Protocol
 
 from corral import scripts
 from corral.clock import now_ms
-from corral.connection import Line
+from corral.connection import Line, retry_pause_s
 from corral.errors import RedisUnavailable
 from corral.job import Job
 from corral.keys import Keys
@@ -185,7 +185,7 @@ class Settler:
             except RedisUnavailable as error:
                 maybe_done = maybe_done or error.maybe_done
                 self._receiver.calling(error, len(batch))
-            await asyncio.sleep(min(5.0, 0.1 * 2 ** min(attempt, 6)) * random.uniform(0.5, 1.0))
+            await asyncio.sleep(retry_pause_s(attempt, random.random()))
         raise AssertionError("unreachable")
 
     async def _settle_once(self, settlements: list[Settlement], taking: Taking, *, reclaim: bool) -> Settled:

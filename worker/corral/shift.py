@@ -2,8 +2,8 @@
 
 start   check the server; for each queue a settler, a fetcher, a look for stalled jobs; for all the lock renewal
 run     until `close`
-drain   take nothing more -> running jobs finish -> at the end of the grace, less a margin, cancel what runs
-        -> write all outcomes -> hand back what could not be ended -> close the connections
+drain   see `drain.py`
+end     the last call to Redis, then close the connections
 """
 
 import asyncio

@@ -1,17 +1,16 @@
 -- include: leave_active
+-- include: end_facts
 -- include: promote
 -- include: delayed
 -- The three ways by which an active job will run again: `retry`, `delay`, `hand_back`.
 
 -- A failed attempt is over: its marks are written, and the job is out of `active`.
 local function end_attempt(P, id, token, reason, stacktrace)
-  local J = P .. id
-  local exists = redis.pcall('HEXISTS', J, 'timestamp')
-  if type(exists) == 'table' or (exists == 0 and redis.call('EXISTS', J) == 0) then return -1 end
+  local facts = end_facts(P, id)
+  if not facts then return -1 end
   local code = leave_active(P, id, token)
   if code ~= 0 then return code end
-  local made = (tonumber(redis.call('HGET', J, 'atm') or nil) or 0) + 1
-  redis.call('HSET', J, 'failedReason', reason, 'stacktrace', stacktrace, 'atm', made)
+  redis.call('HSET', P .. id, 'failedReason', reason, 'stacktrace', stacktrace, 'atm', facts.made)
   return 0
 end
 

@@ -1,4 +1,5 @@
 -- include: leave_active
+-- include: end_facts
 -- include: parent
 -- include: events
 -- include: kept_back
@@ -60,14 +61,6 @@ local function let_go(P, settings, id, token, deduplication_id, now)
     attempt('job kept back by ' .. deduplication_id, add_kept_back, P, settings, deduplication_id, now)
   end
   return code
-end
-
--- The fields that an end depends on, or nil when there is no job.
-local function end_facts(P, id)
-  local J = P .. id
-  local facts = redis.pcall('HMGET', J, 'timestamp', 'atm', 'parentKey', 'parent', 'deid')
-  if facts.err or (not facts[1] and redis.call('EXISTS', J) == 0) then return nil end
-  return {made = (tonumber(facts[2] or nil) or 0) + 1, parent_key = facts[3], parent = facts[4], deduplication_id = facts[5]}
 end
 
 local function complete(P, settings, id, token, value, keep, now)

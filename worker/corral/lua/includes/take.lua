@@ -73,7 +73,6 @@ local function take_into(loose, P, settings, now, want, token, lock_ms, worker)
     count = math.min(count, settings.concurrency - redis.call('LLEN', P .. 'active'))
   end
   if settings.paused or count <= 0 then return {}, {}, 0, 0 end
-  local due = next_due(P) or 0
   local jobs, taken, unreadable, counted = {}, {}, {}, 0
   repeat
     -- Once more for the places of those that are no jobs: nobody would be woken for the jobs behind them.
@@ -91,11 +90,12 @@ local function take_into(loose, P, settings, now, want, token, lock_ms, worker)
     end
   until #popped < free or #taken == count
   count_for_rate(P, settings, counted)
+  local due = #jobs < want and next_due(P) or 0
+  -- Into `active` last: what breaks off before is put back.
   if #taken > 0 then
     redis.call('ZADD', P .. 'marker', 0, '0')
     in_chunks(taken, function(...) redis.call('LPUSH', P .. 'active', ...) end)
   end
-  if #jobs == want then due = 0 end
   -- A reply's number has 64 bits, and a producer may have sent any delay.
   return jobs, unreadable, 0, math.floor(math.max(0, math.min(due, 9007199254740991)))
 end
