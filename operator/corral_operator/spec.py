@@ -19,7 +19,8 @@
     idleAfter                               auto        how long nothing is left to do before zero
     mode                                    Auto        Auto | DryRun | Paused
     replicas                                automatic   a number: manual, until removed
-    gracePeriod                             60s         what a pod gets to finish its jobs
+    gracePeriod                             60s         what a pod gets to finish its jobs; absent, the template's
+                                                        terminationGracePeriodSeconds goes before the default
     template | deploymentRef.name           required    exactly one: a Deployment of our own, or an adopted one
 
 Durations are text: hours, minutes, seconds, milliseconds in this order, as `90s`, `1h30m`, `500ms`.
@@ -49,6 +50,7 @@ __all__ = [
 ]
 
 MAX_QUEUES = 32
+DEFAULT_GRACE_S = 60.0
 
 
 class Runtime(StrEnum):
@@ -128,7 +130,8 @@ class PoolSpec:
     idle_after_s: float | None = None
     mode: Mode = Mode.AUTO
     replicas: int | None = None
-    grace_period_s: float = 60.0
+    grace_period_s: float | None = None
+    """As the user said it; `grace_s` is what holds."""
     template: Mapping[str, Any] | None = None
     deployment_ref: str | None = None
 
@@ -136,6 +139,15 @@ class PoolSpec:
     def adopted(self) -> bool:
         """The Deployment is the user's; only its replicas are ours."""
         return self.deployment_ref is not None
+
+    @property
+    def grace_s(self) -> float:
+        """Seconds that a pod of our own gets to finish: the pool's word, else its template's, else 60."""
+        if self.grace_period_s is not None:
+            return self.grace_period_s
+        pod = (self.template or {}).get("spec")
+        seconds = pod.get("terminationGracePeriodSeconds") if isinstance(pod, Mapping) else None
+        return float(seconds) if isinstance(seconds, int) else DEFAULT_GRACE_S
 
 
 def read_spec(name: str, namespace: str, spec: Mapping[str, Any]) -> PoolSpec:
@@ -158,7 +170,7 @@ def read_spec(name: str, namespace: str, spec: Mapping[str, Any]) -> PoolSpec:
         idle_after_s=fields.duration_or_none("idleAfter"),
         mode=fields.choice("mode", Mode, Mode.AUTO),
         replicas=fields.whole_or_none("replicas"),
-        grace_period_s=fields.duration("gracePeriod", 60.0),
+        grace_period_s=fields.duration_or_none("gracePeriod"),
         template=fields.mapping_or_none("template"),
         deployment_ref=fields.inner("deploymentRef").text("name") if fields.has("deploymentRef") else None,
     )

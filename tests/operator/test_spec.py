@@ -57,7 +57,7 @@ def test_the_ten_line_pool_gets_every_default() -> None:
         idle_after_s=None,
         mode=Mode.AUTO,
         replicas=None,
-        grace_period_s=60.0,
+        grace_period_s=None,
         template=TEMPLATE,
         deployment_ref=None,
     )
@@ -86,6 +86,24 @@ def test_every_field_is_read() -> None:
     assert pool.behavior == Behavior(Pace(4, 10.0), Pace(1, 300.0), 0.0)
     assert (pool.idle_after_s, pool.mode, pool.replicas, pool.grace_period_s) == (300.0, Mode.DRY_RUN, 0, 600.0)
     assert (pool.template, pool.deployment_ref, pool.adopted) == (None, "emails-node", True)
+
+
+@pytest.mark.parametrize(
+    ("said", "of_the_template", "grace_s"),
+    [
+        (None, None, 60.0),
+        (None, 300, 300.0),
+        (None, 0, 0.0),
+        ("10m", 300, 600.0),
+        ("10m", None, 600.0),
+        (None, "x", 60.0),
+    ],
+)
+def test_the_grace_is_the_pools_word_then_the_templates_then_a_minute(
+    said: str | None, of_the_template: object, grace_s: float
+) -> None:
+    template = {"spec": {**TEMPLATE["spec"], "terminationGracePeriodSeconds": of_the_template}}
+    assert read(gracePeriod=said, template=template).grace_s == grace_s
 
 
 def test_a_null_is_a_field_left_out() -> None:

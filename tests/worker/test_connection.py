@@ -205,3 +205,67 @@ async def test_a_replica_says_to_use_the_primary(new_server: Callable[..., Redis
         await lines.call("REPLICAOF", "127.0.0.1", primary.port)
         with pytest.raises(RedisRefused, match="it is a replica; point REDIS_URL at the primary"):
             await lines.call("SET", "k", 1)
+
+
+async def test_each_command_has_its_own_reply_or_its_own_refusal(line: Line) -> None:
+    await line.call("SET", "k", "text")
+    got, refused, unknown, after = await line.call_each([("GET", "k"), ("LLEN", "k"), ("CORRAL",), ("ECHO", "after")])
+    assert (got, after) == (b"text", b"after")
+    assert isinstance(refused, RedisRefused)
+    assert isinstance(unknown, RedisRefused)
+    assert (refused.code, unknown.code) == ("WRONGTYPE", "ERR")
+
+
+async def test_refused_commands_keep_the_connection_for_the_next_call(line: Line) -> None:
+    me = await _id(line)
+    await line.call_each([("CORRAL",), ("CORRAL",)])
+    assert await _id(line) == me
+
+
+async def test_one_command_and_none_give_a_list_too(line: Line) -> None:
+    assert await line.call_each([("ECHO", "x")]) == [b"x"]
+    assert await line.call_each([]) == []
+
+
+async def test_a_connection_without_login_refuses_all_commands_at_once(new_server: Callable[..., RedisServer]) -> None:
+    server = new_server("redis", password="s3cret")
+    line = Line(make_pool(f"redis://127.0.0.1:{server.port}"))
+    with pytest.raises(RedisRefused) as caught:
+        await line.call_each([("GET", "k"), ("GET", "l")])
+    assert caught.value.code == "NOAUTH"
+    await line.close()
+
+
+async def test_a_connection_that_breaks_gives_no_reply_of_any_command(
+    line: Line, async_client: redis.asyncio.Redis
+) -> None:
+    client: Any = async_client
+    me = await _id(line)
+    waiting = asyncio.create_task(line.call_each([("PING",), ("BLPOP", "nothing", 0)]))
+    await eventually(lambda: _blocked(client))
+    await client.client_kill_filter(_id=me)
+    with pytest.raises(RedisUnavailable) as caught:
+        await waiting
+    assert not isinstance(caught.value, RedisRefused)
+    assert caught.value.code == "broken"
+    assert await line.call_each([("ECHO", "next")]) == [b"next"]
+
+
+async def test_the_kind_of_a_failure_is_told_to_programs(line: Line) -> None:
+    with pytest.raises(RedisUnavailable) as late:
+        await line.call("BLPOP", "nothing", 0, timeout=0.05)
+    with pytest.raises(RedisUnavailable) as away:
+        await Line(make_pool(f"redis://127.0.0.1:{free_port()}")).call("PING")
+    talkative = await asyncio.start_server(_plain, "127.0.0.1", 0)
+    async with talkative:
+        port = talkative.sockets[0].getsockname()[1]
+        with pytest.raises(RedisUnavailable, match=r"no TLS connection with Redis at .*; check the certif") as no_tls:
+            await Line(make_pool(f"rediss://127.0.0.1:{port}")).call("PING")
+    assert [one.value.code for one in (late, away, no_tls)] == ["timeout", "unreachable", "tls"]
+
+
+async def _plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A server without TLS, to whom a client speaks TLS."""
+    writer.write(b"-ERR Protocol error\r\n")
+    await reader.read()
+    writer.close()

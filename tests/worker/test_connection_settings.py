@@ -10,7 +10,7 @@ import pytest
 import redis.asyncio
 
 from corral import ConfigurationError, Queue
-from corral.address import address_of, make_pool, redis_url
+from corral.address import address_of, make_pool, read_address
 from corral.connection import Line, Lines
 from corral.errors import RedisRefused, RedisUnavailable
 from corral.server_check import check_server
@@ -33,13 +33,13 @@ async def _ask(redis: Any, *command: Any) -> Any:
 
 
 def test_the_address_comes_from_the_environment() -> None:
-    assert redis_url({"REDIS_URL": " redis://there:1 "}) == "redis://there:1"
+    assert read_address({"REDIS_URL": " redis://there:1 "}).url == "redis://there:1"
 
 
 @pytest.mark.parametrize("environ", [{}, {"REDIS_URL": ""}, {"REDIS_URL": "  "}])
 def test_no_address_is_told_with_what_to_set(environ: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError, match="REDIS_URL is not set; set it, like REDIS_URL=redis://"):
-        redis_url(environ)
+        read_address(environ)
 
 
 def test_a_queue_without_an_address_takes_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,9 +56,11 @@ SCHEMES = "it must begin with redis://, rediss:// (TLS) or unix://"
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("localhost:6379", f"not a Redis URL: it begins with 'localhost'; {SCHEMES}"),
+        ("localhost:6379", f"not a Redis URL: it has no scheme; {SCHEMES}"),
+        (f"{SECRET}:6379", f"not a Redis URL: it has no scheme; {SCHEMES}"),
+        (f"me:{SECRET}@h:6379", f"it has no scheme; {SCHEMES}"),
         ("http://h", f"it begins with 'http'; {SCHEMES}"),
-        ("", f"it begins with ''; {SCHEMES}"),
+        ("", f"it has no scheme; {SCHEMES}"),
         (f"postgres://me:{SECRET}@h", "it begins with 'postgres'"),
         (5, "it is a int; give a text, or a client of redis.asyncio"),
         (b"redis://h", "it is a bytes; give a text"),

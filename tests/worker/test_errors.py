@@ -41,6 +41,12 @@ def test_an_outage_says_whether_the_call_may_have_been_carried_out() -> None:
     assert RedisUnavailable("away", maybe_done=True).maybe_done
 
 
+def test_an_outage_tells_what_happened_and_what_to_do_and_the_first_alone_too() -> None:
+    error = RedisUnavailable("it is away", "is it running?", code="unreachable")
+    assert (str(error), error.what, error.code) == ("it is away; is it running?", "it is away", "unreachable")
+    assert (str(RedisUnavailable("away")), RedisUnavailable("away").code) == ("away", "")
+
+
 def test_a_refusal_carries_redis_word_and_was_never_carried_out() -> None:
     error = RedisRefused("its memory is full", "OOM")
     assert (error.code, error.maybe_done, str(error)) == ("OOM", False, "its memory is full")

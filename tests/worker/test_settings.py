@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from corral import ConfigurationError, settings
-from corral.address import redis_url
+from corral.address import read_address
 from corral.settings import Settings
 
 if TYPE_CHECKING:
@@ -46,10 +46,10 @@ def test_the_docstring_names_exactly_the_variables_that_are_read() -> None:
     asked = Asked()
     Settings.from_env(asked)
     with pytest.raises(ConfigurationError):
-        redis_url(asked)
+        read_address(asked)
     documented = set(re.findall(r"^([A-Z_]{5,})  ", settings.__doc__ or "", re.MULTILINE))
     assert documented == asked.names
-    assert len(documented) >= 11
+    assert len(documented) >= 21
 
 
 def test_every_variable_is_taken() -> None:

@@ -1,29 +1,84 @@
 """Where Redis is, and the maker of connections for it.
 
+The environment says it in a URL or in parts:
+
+    REDIS_URL                                        goes first
+    REDIS_HOST, REDIS_PORT (default 6379)            without REDIS_URL
+    REDIS_USERNAME, REDIS_PASSWORD                   with REDIS_HOST
+    REDIS_TLS_CA, REDIS_TLS_CERT, REDIS_TLS_KEY      paths of PEM files; for rediss://, and any of them makes the
+                                                     parts use TLS; redis:// and unix:// have no use for them
+    REDIS_SENTINELS, REDIS_MASTER                    refused without REDIS_URL: Sentinel is not supported yet
+
 redis-py supplies the connections (URL, TLS, ACL, parser); its own repeats and timeouts are switched off.
 """
 
 import os
+import ssl
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
-from redis.asyncio.connection import ConnectionPool
+from redis.asyncio.connection import ConnectionPool, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from corral.errors import ConfigurationError
+from corral.url import DEFAULT_PORT, build_url, wrong_with_host, wrong_with_port, wrong_with_url
+
+_WORDS = (
+    *("REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_SENTINELS", "REDIS_MASTER"),
+    *("REDIS_TLS_CA", "REDIS_TLS_CERT", "REDIS_TLS_KEY"),
+)
 
 
-def redis_url(environ: Mapping[str, str] = os.environ) -> str:
-    """The address from REDIS_URL. Raises ConfigurationError when it is not set."""
-    url = environ.get("REDIS_URL", "").strip()
-    if not url:
-        raise ConfigurationError("REDIS_URL is not set; set it, like REDIS_URL=redis://127.0.0.1:6379")
-    return url
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """What a TLS connection needs beside its URL: paths of PEM files.
+
+    `ca_file`: whom to trust, beside the system's authorities. `cert_file`, `key_file`: who we are.
+    """
+
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where Redis is. The URL holds the credentials, and is never shown."""
+
+    url: str = field(repr=False)
+    tls: Tls = Tls()
+
+
+def read_address(environ: Mapping[str, str] = os.environ) -> Address:
+    """The address that the environment says. Raises ConfigurationError, naming the variable."""
+    words = {word: environ.get(word, "").strip() for word in _WORDS}
+    tls = Tls(words["REDIS_TLS_CA"] or None, words["REDIS_TLS_CERT"] or None, words["REDIS_TLS_KEY"] or None)
+    if words["REDIS_URL"]:
+        return Address(words["REDIS_URL"], tls)
+    if words["REDIS_SENTINELS"] or words["REDIS_MASTER"]:
+        raise ConfigurationError(
+            "REDIS_SENTINELS and REDIS_MASTER: Sentinel is not supported yet; set REDIS_URL to the address of the primary"
+        )
+    host, port = words["REDIS_HOST"], words["REDIS_PORT"]
+    if not host:
+        raise ConfigurationError(
+            "REDIS_URL is not set; set it, like REDIS_URL=redis://127.0.0.1:6379 (or REDIS_HOST, with REDIS_PORT, "
+            "REDIS_USERNAME and REDIS_PASSWORD)"
+        )
+    if port.startswith("tcp://"):
+        port = ""  # Kubernetes writes this into every pod beside a Service named `redis`; nobody meant us
+    if wrong := wrong_with_host(host):
+        raise ConfigurationError(f"REDIS_HOST {wrong}")
+    if wrong := wrong_with_port(port or DEFAULT_PORT):
+        raise ConfigurationError(f"REDIS_PORT {wrong}")
+    login = words["REDIS_USERNAME"], words["REDIS_PASSWORD"]
+    return Address(build_url(host, port or DEFAULT_PORT, *login, tls=tls != Tls()), tls)
 
 
 def address_of(pool: ConnectionPool) -> str:
@@ -34,10 +89,13 @@ def address_of(pool: ConnectionPool) -> str:
     return f"{kwargs.get('host', 'localhost')}:{kwargs.get('port', 6379)}"
 
 
-def make_pool(redis: "str | Redis | None", client_name: str | None = None) -> ConnectionPool:
-    """A maker of connections for a URL, for an existing client (its settings are copied), or for REDIS_URL.
+def make_pool(redis: "str | Redis | None", client_name: str | None = None, *, tls: Tls | None = None) -> ConnectionPool:
+    """A maker of connections for a URL, for an existing client (its settings are copied), or, with None, for what the
+    environment says.
 
-    Raises ConfigurationError for what is not a Redis URL.
+    `tls` goes with a rediss:// URL, whose own options win; a client has settings of its own, and the files that the
+    environment names go with the environment's address alone.
+    Raises ConfigurationError for what is not a Redis URL, and for TLS files that cannot be used.
     """
     ours: dict[str, Any] = {
         "protocol": 2,
@@ -54,36 +112,54 @@ def make_pool(redis: "str | Redis | None", client_name: str | None = None) -> Co
         theirs = redis.connection_pool
         kept = {name: value for name, value in theirs.connection_kwargs.items() if not name.startswith("maint_")}
         return ConnectionPool(connection_class=theirs.connection_class, **{**kept, **ours})
-    url = redis if redis is not None else redis_url()
-    if wrong := _wrong_with(url):
+    address = Address(redis, tls or Tls()) if redis is not None else read_address()
+    if wrong := wrong_with_url(address.url):
         raise ConfigurationError(f"not a Redis URL: {wrong}")
+    files = _tls_options(address.tls) if urlsplit(address.url).scheme == "rediss" else {}
     try:
-        pool = ConnectionPool.from_url(url, socket_connect_timeout=5.0, **ours)
+        pool = ConnectionPool.from_url(address.url, socket_connect_timeout=5.0, **files, **ours)
         # What a URL says (?decode_responses=, ?socket_timeout=) goes before keywords; ours must hold.
         pool.connection_kwargs.update(ours)
-        pool.make_connection()  # type: ignore[no-untyped-call]  # an option it does not know is told here
+        connection = pool.make_connection()  # type: ignore[no-untyped-call]  # an option it does not know is told here
     except (ValueError, TypeError, AttributeError, RedisError) as error:
         # Never chained: the message of the first error may hold a part of the URL.
         raise ConfigurationError(
             f"the options of the Redis URL are not understood ({type(error).__name__}); a sign like # or / in a "
             "password is written %23 or %2F"
         ) from None
+    if files and isinstance(connection, SSLConnection):
+        _try_out(connection, files)
     return pool
 
 
-def _wrong_with(url: Any) -> str | None:
-    """Why something is no Redis URL, without quoting it; None = it is one."""
-    if not isinstance(url, str):
-        return f"it is a {type(url).__name__}; give a text, or a client of redis.asyncio"
+def _tls_options(tls: Tls) -> dict[str, str]:
+    """The files as redis-py's options. Each is opened once, so that the one that cannot be is told by its name."""
+    if tls.key_file and not tls.cert_file:
+        raise ConfigurationError("REDIS_TLS_KEY needs REDIS_TLS_CERT: a key is of no use without its certificate")
+    named = (
+        ("REDIS_TLS_CA", "ssl_ca_certs", tls.ca_file),
+        ("REDIS_TLS_CERT", "ssl_certfile", tls.cert_file),
+        ("REDIS_TLS_KEY", "ssl_keyfile", tls.key_file),
+    )
+    for name, _, path in named:
+        try:
+            if path:
+                with open(path, "rb"):
+                    pass
+        except OSError as error:
+            raise ConfigurationError(
+                f"{name}: the file {path} cannot be read ({error.strerror}); is the Secret mounted there?"
+            ) from None
+    return {option: path for _, option, path in named if path}
+
+
+def _try_out(connection: SSLConnection, files: Mapping[str, str]) -> None:
+    """Load the files as a connection will: what is no certificate would look like a Redis that is away."""
     try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return "it cannot be taken apart; a sign like # or / in a password is written %23 or %2F"
-    if parts.scheme not in ("redis", "rediss", "unix"):
-        return f"it begins with {parts.scheme!r}; it must begin with redis://, rediss:// (TLS) or unix://"
-    if parts.fragment:
-        return "it holds a #, which ends a URL; in a password it is written %23"
-    if parts.scheme != "unix" and parts.path.strip("/") and not parts.path.strip("/").isdecimal():
-        return "what follows the port must be the number of a database"
-    return None
+        connection.ssl_context.get()
+    except OSError as error:  # an SSLError is one
+        reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+        raise ConfigurationError(
+            f"TLS: {', '.join(files.values())} cannot be used ({reason or 'not PEM'}); each must be PEM, and the "
+            "key must be the certificate's"
+        ) from None

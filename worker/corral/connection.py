@@ -5,12 +5,13 @@ because a script that moves jobs must never be sent twice behind our back.
 """
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
 from hiredis import pack_command
-from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.asyncio.connection import AbstractConnection, ConnectionPool, SSLConnection
 from redis.exceptions import AuthenticationError, BusyLoadingError, NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeout
 
@@ -62,10 +63,25 @@ class Line:
         replies = await self._exchange(connection, packed, len(commands), timeout)
         return [replies] if len(commands) == 1 else replies
 
-    async def _exchange(self, connection: AbstractConnection, packed: Any, replies: int, timeout: float) -> Any:
+    async def call_each(self, commands: Sequence[tuple[Any, ...]], timeout: float = CALL_TIMEOUT) -> list[Any]:
+        """Send commands in one round trip and give for each, in order, its reply, or the RedisRefused of that command.
+
+        Raises RedisUnavailable when the connection fails, and RedisRefused when Redis refuses the connection as such
+        (no login, still loading).
+        """
+        connection = await self._connected()
+        packed = [pack_command(command) for command in commands]
+        replies: list[Any] = await self._exchange(connection, packed, len(commands), timeout, each=True)
+        return replies
+
+    async def _exchange(
+        self, connection: AbstractConnection, packed: Any, replies: int, timeout: float, *, each: bool = False
+    ) -> Any:
         try:
             async with asyncio.timeout(timeout):
                 await connection.send_packed_command(packed, check_health=False)
+                if each:
+                    return [await _reply_or_refusal(connection) for _ in range(replies)]
                 if replies == 1:
                     return await connection.read_response()
                 return [await connection.read_response() for _ in range(replies)]
@@ -164,6 +180,13 @@ def _hung_up(connection: AbstractConnection) -> bool:
     return reader is None or reader.at_eof() or reader.exception() is not None
 
 
+async def _reply_or_refusal(connection: AbstractConnection) -> Any:
+    try:
+        return await connection.read_response()
+    except ResponseError as error:
+        return _refused(error)
+
+
 def _refused(error: Exception) -> RedisRefused:
     text = str(error)
     # redis-py takes the leading word off the errors it knows, and keeps it in `status_code`.
@@ -178,12 +201,32 @@ def _refused(error: Exception) -> RedisRefused:
 def _unavailable(pool: ConnectionPool, error: Exception, *, maybe_done: bool) -> RedisUnavailable:
     where = address_of(pool)
     if isinstance(error, TimeoutError | RedisTimeout):
-        return RedisUnavailable(f"Redis at {where} did not answer in time; is it overloaded?", maybe_done=maybe_done)
+        what, cure = f"Redis at {where} did not answer in time", "is it overloaded?"
+        return RedisUnavailable(what, cure, maybe_done=maybe_done, code="timeout")
+    if _is_of_tls(pool, error, connecting=not maybe_done):
+        what = f"no TLS connection with Redis at {where}: {_brief(error)}"
+        cure = "check the certificates, and whether Redis speaks TLS there"
+        return RedisUnavailable(what, cure, maybe_done=maybe_done, code="tls")
     if maybe_done:
-        return RedisUnavailable(f"the connection to Redis at {where} broke: {_brief(error)}", maybe_done=True)
-    return RedisUnavailable(
-        f"Redis at {where} cannot be reached: {_brief(error)}; is it running, and is REDIS_URL right?"
-    )
+        what = f"the connection to Redis at {where} broke: {_brief(error)}"
+        return RedisUnavailable(what, maybe_done=True, code="broken")
+    what = f"Redis at {where} cannot be reached: {_brief(error)}"
+    return RedisUnavailable(what, "is it running, and is REDIS_URL right?", code="unreachable")
+
+
+def _is_of_tls(pool: ConnectionPool, error: BaseException | None, *, connecting: bool) -> bool:
+    """Whether TLS failed beneath an error of redis-py, which chains none on purpose.
+
+    A server that dislikes our certificate says so after the handshake and hangs up: often only that is seen of it.
+    """
+    hung_up: tuple[type[OSError], ...] = ()
+    if connecting and issubclass(pool.connection_class, SSLConnection):
+        hung_up = (ssl.SSLEOFError, ConnectionResetError, BrokenPipeError)
+    while error is not None:
+        if isinstance(error, hung_up) or (isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError)):
+            return True
+        error = error.__context__
+    return False
 
 
 def _brief(error: Exception) -> str:

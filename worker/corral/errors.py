@@ -51,12 +51,16 @@ class CorruptJob(CorralError):
 class RedisUnavailable(CorralError):
     """Redis could not be reached, or the connection broke before it answered.
 
+    `what` happened, and what the reader of a worker's log can do about it (`cure`, may be empty); the message has both.
     `maybe_done` is True when the command had been sent: it may have been carried out.
+    `code` is one word for programs: unreachable, timeout, broken, tls; empty where there is none.
     """
 
-    def __init__(self, message: str, *, maybe_done: bool = False) -> None:
-        super().__init__(message)
+    def __init__(self, what: str, cure: str = "", *, maybe_done: bool = False, code: str = "") -> None:
+        super().__init__(f"{what}; {cure}" if cure else what)
+        self.what = what
         self.maybe_done = maybe_done
+        self.code = code
 
 
 class RedisRefused(RedisUnavailable):
@@ -66,8 +70,7 @@ class RedisRefused(RedisUnavailable):
     """
 
     def __init__(self, message: str, code: str) -> None:
-        super().__init__(message)
-        self.code = code
+        super().__init__(message, code=code)
 
 
 class UnrecoverableError(CorralError):

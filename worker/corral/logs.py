@@ -13,7 +13,7 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from json.encoder import encode_basestring_ascii as _quote
 from typing import Any, TextIO
@@ -48,10 +48,12 @@ def configure(
     format: str | None = None,  # noqa: A002 - the setting's name
     level: str = "INFO",
     stream: TextIO | None = None,
+    also: Sequence[str] = (),
 ) -> None:
     """Write the `corral` loggers to `stream` (default: stderr), in place of what an earlier call set up.
 
-    `format`: "text" or "json"; None takes text on a terminal, else json. `level` in any case.
+    `format`: "text" or "json"; None takes text on a terminal, else json. `level` in any case. `also` are loggers of
+    libraries, which write their warnings there too.
     Raises ConfigurationError for another format or level.
     """
     stream = stream or sys.stderr
@@ -62,13 +64,14 @@ def configure(
         raise ConfigurationError(f"no log level {level!r}; set CORRAL_LOG_LEVEL to one of: {', '.join(LEVELS).lower()}")
     handler = _Handler(stream)
     handler.setFormatter(_JSON() if chosen == "json" else _Text())
-    logger = logging.getLogger("corral")
-    for old in logger.handlers[:]:
-        if isinstance(old, _Handler):
-            logger.removeHandler(old)
-    logger.addHandler(handler)
-    logger.setLevel(level.upper())
-    logger.propagate = False
+    for name, least in (("corral", level.upper()), *((name, "WARNING") for name in also)):
+        logger = logging.getLogger(name)
+        for old in logger.handlers[:]:
+            if isinstance(old, _Handler):
+                logger.removeHandler(old)
+        logger.addHandler(handler)
+        logger.setLevel(least)
+        logger.propagate = False
 
 
 def job_ended(

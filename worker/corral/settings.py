@@ -1,6 +1,15 @@
 """What the environment says to a worker: the words that a pool and its workers share. Pure.
 
-REDIS_URL            address of Redis; read where a connection is made
+REDIS_URL            address of Redis; read where a connection is made, as all of REDIS_*
+REDIS_HOST           the same in parts, where there is no REDIS_URL
+REDIS_PORT           with REDIS_HOST (default 6379)
+REDIS_USERNAME       with REDIS_HOST
+REDIS_PASSWORD       with REDIS_HOST
+REDIS_TLS_CA         path of a PEM file: whom to trust, for rediss:// and for parts
+REDIS_TLS_CERT       path of a PEM file: the client certificate
+REDIS_TLS_KEY        path of a PEM file: its key
+REDIS_SENTINELS      refused without REDIS_URL: Sentinel is not supported yet
+REDIS_MASTER         the same
 CORRAL_QUEUES        comma list: the queues of a worker that names none
 CORRAL_CONCURRENCY   jobs at once, for a worker that does not say (default 1)
 CORRAL_PREFIX        first part of every key (default bull)
