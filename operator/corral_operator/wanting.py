@@ -144,6 +144,8 @@ def _cap(policy: PoolSpec, demand: Demand, pods: Pods, wanted: int) -> tuple[int
     limit = demand.cap
     if limit.reason is not None:
         text = f"its limit lets {limit.slots:.3g} jobs run at once"
+        if limit.reason is Reason.NO_CONSUMER:
+            text = "nobody takes from the queue, and one pod is enough for that"
         caps.append((pods_for(limit.slots, policy.concurrency), limit.reason, text))
     # Growth stops at what is there; one pod may always be tried, or nothing would ever tell that there is room again.
     there = max(pods.present, 1)

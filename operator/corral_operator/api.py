@@ -1,0 +1,162 @@
+"""Calls to the Kubernetes API as plain JSON. The only file that knows the client library.
+
+Its generated models are left aside: they refuse what a newer server answers. What remains of it is how to find and
+trust a cluster, how to stay logged in, and the connections.
+"""
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import yaml
+from kubernetes.aio import config
+from kubernetes.aio.client import ApiClient, Configuration
+
+from corral.errors import ConfigurationError
+from corral.version import __version__
+from corral_operator.refusal import ApiError
+
+CALL_TIMEOUT = 8.0
+"""Seconds that one call may take."""
+
+AT_ONCE = 16
+"""Calls under way at one time: an operator with a thousand pools must not be a storm to its API server."""
+
+APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
+
+Body = Mapping[str, Any]
+Counter = Callable[[str, str, int], None]
+
+logger = logging.getLogger("corral.operator.api")
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to reach a cluster, for clients that are not this one (the watch). Never shown: it holds a token."""
+
+    server: str
+    ca_file: str | None
+    token: str | None
+    certificate_file: str | None
+    key_file: str | None
+    insecure: bool
+
+
+class Api:
+    """A cluster's API. Inside of a pod its ServiceAccount's, else what KUBECONFIG or ~/.kube/config says."""
+
+    def __init__(self, configuration: Configuration, count: Counter) -> None:
+        self._configuration = configuration
+        self._client = ApiClient(configuration)
+        # The name in audit logs; the client would give its generator's.
+        self._client.user_agent = f"corral-operator/{__version__}"
+        self._count = count
+        self._free = asyncio.Semaphore(AT_ONCE)
+
+    @classmethod
+    async def connect(cls, count: Counter) -> "Api":
+        """Find the cluster; nothing is asked of it yet. Raises ConfigurationError when none is configured.
+
+        `count` is told of every call: verb, resource and HTTP status.
+        """
+        return cls(await _configuration(), count)
+
+    async def call(
+        self,
+        verb: str,
+        path: str,
+        resource: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        content_type: str = "application/json",
+    ) -> Any:
+        """One call; gives the answer's JSON. `resource` is what metrics call it. Raises ApiError."""
+        code = 0
+        try:
+            async with self._free, asyncio.timeout(CALL_TIMEOUT):
+                request = await self._client.param_serialize(
+                    verb,
+                    path,
+                    query_params=list((query or {}).items()),
+                    header_params={"Accept": "application/json", "Content-Type": content_type},
+                    body=body,
+                    auth_settings=["BearerToken"],
+                )
+                answer = await self._client.call_api(
+                    *request, _request_timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT)
+                )
+                code = answer.status
+                text = await answer.read()  # type: ignore[no-untyped-call]
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise ApiError(0, "Unreachable", f"the API server did not answer: {_brief(error)}") from None
+        finally:
+            self._count(verb, resource, code)
+        if code >= 400:
+            raise _refusal(code, text, answer.headers.get("Retry-After"))
+        return json.loads(text)
+
+    async def access(self) -> Access:
+        """How to reach the cluster, with a token that is fresh. Raises ConfigurationError."""
+        fresh = await _configuration()
+        token = await fresh.get_api_key_with_prefix("BearerToken")
+        return Access(
+            server=fresh.host,
+            ca_file=fresh.ssl_ca_cert,
+            token=token.split(" ", 1)[-1].strip() if token else None,
+            certificate_file=fresh.cert_file,
+            key_file=fresh.key_file,
+            insecure=not fresh.verify_ssl,
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()  # type: ignore[no-untyped-call]
+
+
+async def _configuration() -> Configuration:
+    configuration = Configuration()
+    # Its own repeats would hide what the loop has to know. (A number is a count of tries; with 0 it never gives up.)
+    configuration.retries = None
+    configuration.connection_pool_maxsize = AT_ONCE
+    try:
+        if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
+            config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        else:
+            # Named here: the library looks at the environment when it is imported.
+            await config.load_kube_config(  # type: ignore[no-untyped-call]
+                os.environ.get("KUBECONFIG"), client_configuration=configuration
+            )
+    except (config.ConfigException, OSError, yaml.YAMLError) as error:
+        raise ConfigurationError(
+            f"no Kubernetes cluster is configured ({_brief(error)}); set KUBECONFIG to the path of a kubeconfig"
+        ) from None
+    return configuration
+
+
+def _refusal(code: int, text: bytes, retry_after: str | None) -> ApiError:
+    """From the Status object that the API server answers with; a proxy in between answers with anything."""
+    try:
+        status = json.loads(text)
+    except ValueError:
+        status = None
+    if not isinstance(status, dict):
+        status = {}
+    message = status.get("message") or text.decode(errors="replace")[:500] or "no reason given"
+    wait = str((status.get("details") or {}).get("retryAfterSeconds") or retry_after)
+    return ApiError(
+        code,
+        status.get("reason") or f"HTTP{code}",
+        str(message),
+        float(wait) if wait.isdecimal() else None,
+    )
+
+
+def _brief(error: BaseException) -> str:
+    return str(error).strip().rstrip(".") or type(error).__name__

@@ -1,0 +1,202 @@
+"""One look at one pool, from what was read to what is written: decide, scale, tell."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from corral_operator.counting import QueueKey
+from corral_operator.decision import Decision
+from corral_operator.deployment import Deployment
+from corral_operator.door import Door
+from corral_operator.metrics import OperatorMetrics
+from corral_operator.news import News, news
+from corral_operator.observed import Observed, Pods, Reading
+from corral_operator.pods import pods_of
+from corral_operator.pool_state import Look, PoolState, with_replicas
+from corral_operator.refusal import ApiError
+from corral_operator.report import Problem, Report, Scaled
+from corral_operator.scaling import decide
+from corral_operator.spec import Mode
+from corral_operator.status import status_of, write_now
+from corral_operator.table import Table
+from corral_operator.workload import Workload
+
+PODS_EVERY_S = 5.0
+"""Seconds between two lists of a Deployment's pods while it tells nothing new: those that find no node, say."""
+
+logger = logging.getLogger("corral.operator.pool")
+
+
+class Attendant:
+    """`clock` gives seconds, monotonic, the same as the loop's."""
+
+    def __init__(self, door: Door, table: Table, metrics: OperatorMetrics, clock: Callable[[], float]) -> None:
+        self._door = door
+        self._table = table
+        self._metrics = metrics
+        self._clock = clock
+        self._workload = Workload(door, table)
+
+    async def attend(self, state: PoolState, readings: Mapping[QueueKey, Reading]) -> Report | None:
+        """Everything there is to do for a pool now. None when it has vanished meanwhile, or the API server refused."""
+        try:
+            return await self._attend(state, readings)
+        except ApiError as error:
+            self.give_way(state, error)
+            return None
+
+    async def _attend(self, state: PoolState, readings: Mapping[QueueKey, Reading]) -> Report | None:
+        problem, deployment, observed, decision, refusal = state.problem, None, None, None, None
+        if problem is None:
+            deployment, problem = await self._workload.of(state)
+        if state.spec is not None:
+            observed, blind = await self._observe(state, readings, deployment)
+            if problem is None:
+                problem, decision = blind, self._decide(state, observed)
+                deployment, refusal = await self._scale(state, decision, deployment)
+        if refusal is not None and refusal.code == 403:
+            problem = Problem("Forbidden", f"the operator may not write the replicas: {refusal.text}")
+        report = self._report(state, observed, decision, deployment, problem)
+        if not await self._tell(state, report):
+            return None
+        if refusal is not None:
+            raise refusal
+        if decision is None:
+            state.postpone(self._clock())
+        else:
+            state.schedule(decision, observed, deployment, self._clock())
+        return report
+
+    async def _observe(
+        self, state: PoolState, readings: Mapping[QueueKey, Reading], deployment: Deployment | None
+    ) -> tuple[Observed, Problem | None]:
+        """What there is; and why nobody could look at its pods, if so: then the Deployment's own counts have to do."""
+        assert state.spec is not None
+        rows, problem = None, None
+        try:
+            rows = await self._pods(state, deployment) if deployment is not None else None
+        except ApiError as error:
+            if error.code != 403:
+                raise
+            problem = Problem("Forbidden", f"the operator may not list pods: {error.text}")
+        wall_ms = int(time.time() * 1000)
+        pods = pods_of(deployment, rows, wall_ms) if deployment is not None else Pods(present=0)
+        keys = [QueueKey(state.spec.prefix, name) for name in state.spec.queues]
+        known = tuple(readings[key] for key in keys if key in readings)
+        return Observed(self._clock(), wall_ms, known, pods), problem
+
+    async def _pods(self, state: PoolState, deployment: Deployment) -> tuple[Mapping[str, Any], ...] | None:
+        """Its pods, while they are not all ready; listed anew when the Deployment has news, and every few seconds."""
+        now_s = self._clock()
+        looked = state.looked
+        if deployment.settled and (looked is None or not deployment.total):
+            state.looked = None
+            return None
+        if looked is None or looked.version != deployment.version or now_s - looked.at_s >= PODS_EVERY_S:
+            rows = tuple(await self._door.pods(deployment.key.namespace, deployment.selector))
+            looked = Look(deployment.version, now_s, rows)
+            state.starts = state.starts.with_pods(rows)
+        # Settled: this look was the last, and told how long the last pods took to start.
+        state.looked = None if deployment.settled else looked
+        return looked.pods
+
+    def _decide(self, state: PoolState, observed: Observed) -> Decision:
+        assert state.spec is not None
+        state.learn(observed.readings, observed.now_s)
+        decision, state.memory = decide(
+            state.spec, observed, state.learned, state.memory, pod_start_s=state.pod_start_s
+        )
+        self._metrics.decided(decision.reason)
+        return decision
+
+    async def _scale(
+        self, state: PoolState, decision: Decision, deployment: Deployment | None
+    ) -> tuple[Deployment | None, ApiError | None]:
+        """Write the replicas when they are to change; gives the Deployment as it is then, or what was refused."""
+        assert state.spec is not None
+        writes = self._door.writes and state.spec.mode is Mode.AUTO
+        if deployment is None or deployment.replicas == decision.replicas or not writes:
+            return deployment, None
+        before = deployment.replicas
+        try:
+            version = await self._door.scale(deployment.key, decision.replicas)
+        except ApiError as error:
+            if error.code == 404:
+                self._table.deployments.drop(deployment.key, deployment.uid, deployment.version)
+            return deployment, error
+        deployment = with_replicas(deployment, decision.replicas, version)
+        self._table.deployments.put(deployment)
+        if state.own_generation is not None:
+            state.own_generation = max(state.own_generation, deployment.generation)
+        state.scaled = Scaled(before, decision.replicas, int(time.time() * 1000), decision.reason)
+        self._metrics.scaled("up" if decision.replicas > before else "down")
+        logger.info("%s: %d -> %d replicas; %s", state.key, before, decision.replicas, decision.text)
+        return deployment, None
+
+    def _report(
+        self,
+        state: PoolState,
+        observed: Observed | None,
+        decision: Decision | None,
+        deployment: Deployment | None,
+        problem: Problem | None,
+    ) -> Report:
+        report = Report(
+            pool=state.spec,
+            generation=state.pool.generation,
+            wall_ms=int(time.time() * 1000),
+            observed=observed,
+            decision=decision,
+            learned=state.learned,
+            selector=deployment.selector if deployment is not None else None,
+            replicas=deployment.total if deployment is not None else None,
+            problem=problem,
+            scaled=state.scaled,
+            pod_start_s=state.starts.median_s,
+            pod_start_p95_s=state.starts.p95_s,
+        )
+        self._metrics.pool_seen(state.key.namespace, state.key.name, report)
+        return report
+
+    async def _tell(self, state: PoolState, report: Report) -> bool:
+        """Status and events; False when the pool has vanished. Raises ApiError."""
+        previous, now_s = state.pool.status, self._clock()
+        status = status_of(report, previous)
+        if not self._door.writes or not write_now(state.told or previous, status, now_s - state.reported_at):
+            return True
+        try:
+            written = await self._door.write_status(state.pool, status)
+        except ApiError as error:
+            if error.code == 404:
+                # Deleted: the watch tells, or has told already.
+                self._table.pools.drop(state.key, state.pool.uid, state.pool.version)
+                return False
+            raise
+        state.reported_at, state.told = now_s, status
+        self._table.pools.put(written)
+        if state.take(written):
+            state.wake(now_s)  # the spec is newer than what was just looked at
+        await self._events(state, news(previous, status))
+        return True
+
+    async def _events(self, state: PoolState, told: list[News]) -> None:
+        """For `kubectl describe`. An event that is refused is no reason to stop, and is not sent again."""
+        for row in told:
+            try:
+                await self._door.tell(state.pool, row.reason, row.text, warning=row.warning)
+            except ApiError as error:
+                logger.warning("%s: the event %s could not be written: %s", state.key, row.reason, error.text)
+
+    def give_way(self, state: PoolState, error: ApiError) -> None:
+        """Leave the API server alone for a while, and say why."""
+        state.refused(error.code, error.retry_after_s, self._clock())
+        level = logging.INFO if error.code == 409 else logging.WARNING
+        logger.log(
+            level,
+            "%s: the API server refused (%s): %s; again in %.1f s",
+            state.key,
+            error.reason,
+            error.text,
+            state.not_before - self._clock(),
+        )

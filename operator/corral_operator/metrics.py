@@ -1,0 +1,171 @@
+"""The operator's numbers, as Prometheus reads them.
+
+    corral_pool_desired_replicas{namespace,pool}     gauge      replicas that the last decision wants
+    corral_pool_replicas{namespace,pool}             gauge      pods that the Deployment has
+    corral_pool_ready_replicas{namespace,pool}       gauge      those that are ready
+    corral_pool_max_replicas{namespace,pool}         gauge      spec.maxReplicas
+    corral_pool_jobs{namespace,pool,state}           gauge      jobs: ready, active, delayed (a due one is also ready)
+    corral_pool_oldest_job_seconds{namespace,pool}   gauge      how long the oldest ready job waits; 0 without one
+    corral_pool_condition{namespace,pool,condition}  gauge      1 True, 0 False; absent when Unknown
+    corral_pools                                     gauge      pools that the operator serves
+    corral_decisions_total{reason}                   counter    decisions, by their reason
+    corral_scale_writes_total{direction}             counter    writes of a number of replicas: up, down
+    corral_api_calls_total{verb,resource,code}       counter    calls to the API server that were answered or failed
+    corral_redis_read_seconds                        histogram  one look at the queues of one Redis
+    corral_redis_read_errors_total{cause}            counter    looks that failed
+    corral_tick_lag_seconds                          histogram  how late a tick began
+    corral_operator_build_info{version}              gauge      always 1
+
+Beside them `process_*` and `python_*`. What is not known of a pool has no series: no stale number, and no zero. That is
+why the pools' gauges are made when they are asked for, out of the last report of each; a tick then costs nothing.
+"""
+
+from collections.abc import Iterator
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from corral.version import __version__
+from corral_operator.conditions import conditions_of
+from corral_operator.decision import Reason
+from corral_operator.report import Report
+
+DIRECTIONS = ("up", "down")
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+_POOL = ("namespace", "pool")
+
+
+class OperatorMetrics:
+    """Counts what the operator does, and shows what it knows of each pool.
+
+    Every method may be called from any thread.
+    """
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        self._pools = _Pools()
+        registry.register(self._pools)
+        self._decisions = self._counter("corral_decisions_total", "Decisions, by their reason.", "reason")
+        self._scaled = self._counter("corral_scale_writes_total", "Writes of a number of replicas.", "direction")
+        self._api = self._counter("corral_api_calls_total", "Calls to the API server.", "verb", "resource", "code")
+        self._redis_errors = self._counter("corral_redis_read_errors_total", "Looks at Redis that failed.", "cause")
+        self._redis = self._histogram("corral_redis_read_seconds", "One look at the queues of one Redis.")
+        self._lag = self._histogram("corral_tick_lag_seconds", "How late a tick began.")
+        Info("corral_operator_build", "The version that runs.", registry=registry).info({"version": __version__})
+        self._decided = {reason: self._decisions.labels(reason.value) for reason in Reason}
+        self._directions = {direction: self._scaled.labels(direction) for direction in DIRECTIONS}
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str) -> Histogram:
+        return Histogram(name, text, registry=self.registry, buckets=SECONDS)
+
+    def pool_seen(self, namespace: str, name: str, report: Report) -> None:
+        """What is known of a pool now, in place of what was."""
+        self._pools.reports[namespace, name] = report
+
+    def pool_gone(self, namespace: str, name: str) -> None:
+        """The pool is no more; its series vanish."""
+        self._pools.reports.pop((namespace, name), None)
+
+    def decided(self, reason: Reason) -> None:
+        """A decision was made."""
+        self._decided[reason].inc()
+
+    def scaled(self, direction: str) -> None:
+        """Replicas were written: `up` or `down`; KeyError for anything else."""
+        self._directions[direction].inc()
+
+    def api_call(self, verb: str, resource: str, code: int | str) -> None:
+        """A call to the API server ended: with an HTTP status, or a word where none came."""
+        self._api.labels(verb, resource, str(code)).inc()
+
+    def redis_read(self, seconds: float) -> None:
+        """One look at a Redis took so long."""
+        self._redis.observe(seconds)
+
+    def redis_error(self, cause: str) -> None:
+        """A look failed; `cause` is the constant of the reading."""
+        self._redis_errors.labels(cause).inc()
+
+    def tick(self, lag_s: float) -> None:
+        """A tick began so late."""
+        self._lag.observe(max(0.0, lag_s))
+
+    def render(self) -> tuple[bytes, str]:
+        """The body and content type of `/metrics`. With thousands of pools it takes a while: call it from a thread."""
+        return generate_latest(self.registry), CONTENT_TYPE_LATEST
+
+
+class _Pools(Collector):
+    """The gauges of all pools, made anew for every scrape."""
+
+    def __init__(self) -> None:
+        self.reports: dict[tuple[str, str], Report] = {}
+
+    def describe(self) -> list[GaugeMetricFamily]:
+        """The families, without samples, so that the registry refuses a name twice."""
+        return [*_families().values()]
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The families as of now."""
+        reports = list(self.reports.items())
+        families = _families()
+        for pool, report in reports:
+            for name, labels, value in _samples(report):
+                families[name].add_metric([*pool, *labels], value)
+        families["corral_pools"].add_metric([], len(reports))
+        yield from families.values()
+
+
+def _families() -> dict[str, GaugeMetricFamily]:
+    rows = [
+        ("corral_pool_desired_replicas", "Replicas that the last decision wants.", _POOL),
+        ("corral_pool_replicas", "Pods that the Deployment has.", _POOL),
+        ("corral_pool_ready_replicas", "Pods that are ready.", _POOL),
+        ("corral_pool_max_replicas", "The most that the spec allows.", _POOL),
+        ("corral_pool_jobs", "Jobs of all its queues.", (*_POOL, "state")),
+        ("corral_pool_oldest_job_seconds", "How long the oldest ready job has been waiting.", _POOL),
+        ("corral_pool_condition", "1 True, 0 False; absent when Unknown.", (*_POOL, "condition")),
+        ("corral_pools", "Pools that the operator serves.", ()),
+    ]
+    return {name: GaugeMetricFamily(name, text, labels=labels) for name, text, labels in rows}
+
+
+def _samples(report: Report) -> Iterator[tuple[str, tuple[str, ...], float]]:
+    """Family, further labels and value of all that is known."""
+    if report.decision is not None:
+        yield "corral_pool_desired_replicas", (), report.decision.replicas
+    if report.replicas is not None:
+        yield "corral_pool_replicas", (), report.replicas
+    if report.observed is not None:
+        yield "corral_pool_ready_replicas", (), report.observed.pods.ready
+    if report.pool is not None:
+        yield "corral_pool_max_replicas", (), report.pool.max_replicas
+    if (jobs := report.jobs) is not None:
+        for state, number in (("ready", jobs.ready), ("active", jobs.active), ("delayed", jobs.delayed)):
+            yield "corral_pool_jobs", (state,), number
+        if not jobs.ready:
+            yield "corral_pool_oldest_job_seconds", (), 0
+    if (oldest_s := report.oldest_age_s) is not None:
+        yield "corral_pool_oldest_job_seconds", (), oldest_s
+    for condition in conditions_of(report):
+        if condition.status != "Unknown":
+            yield "corral_pool_condition", (condition.type,), condition.status == "True"

@@ -1,0 +1,45 @@
+"""What is worth an event: the difference between the status of before and the one just written. Pure."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+# Conditions that people have to hear of when they turn to this status.
+_BAD = {"Ready": "False", "RedisReachable": "False", "NoConsumer": "True", "Limited": "True"}
+
+# Limits that are nobody's wish.
+_UNWANTED_LIMITS = ("Quota", "Unschedulable")
+
+
+class News(NamedTuple):
+    """One event: its reason, its text, and whether it is a warning."""
+
+    reason: str
+    text: str
+    warning: bool = False
+
+
+def news(previous: Mapping[str, Any], status: Mapping[str, Any]) -> list[News]:
+    """Scaling, and conditions that turned bad or have a new reason to be."""
+    told = []
+    scaled = status.get("lastScale")
+    if scaled and scaled != previous.get("lastScale"):
+        reason = "ScaledUp" if scaled["to"] > scaled["from"] else "ScaledDown"
+        why = (status.get("decision") or {}).get("text") or scaled["reason"]
+        told.append(News(reason, f"from {scaled['from']} to {scaled['to']}; {why}"))
+    before = {row["type"]: row for row in _rows(previous)}
+    for row in _rows(status):
+        was = before.get(row["type"], {})
+        if _bad(row) and (was.get("status"), was.get("reason")) != (row["status"], row["reason"]):
+            told.append(News(row["reason"], row["message"], warning=True))
+    return told
+
+
+def _rows(status: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    rows = status.get("conditions")
+    return [row for row in rows if isinstance(row, Mapping) and "type" in row] if isinstance(rows, list) else ()
+
+
+def _bad(row: Mapping[str, Any]) -> bool:
+    if _BAD.get(row["type"]) != row["status"]:
+        return False
+    return row["type"] != "Limited" or row["reason"] in _UNWANTED_LIMITS

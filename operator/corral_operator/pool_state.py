@@ -1,0 +1,251 @@
+"""What the operator remembers of one pool from one look to the next. No I/O; the reconciler owns it.
+
+A restart loses it, and must lose nothing by that: what takes long to learn is read back from the pool's status.
+"""
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from corral_operator.counting import Ask, QueueKey
+from corral_operator.decision import Decision, Reason
+from corral_operator.deployment import Deployment, Key
+from corral_operator.idleness import idle_after_s
+from corral_operator.kept import Kept, kept
+from corral_operator.learning import Learned, QueueMemory, learn
+from corral_operator.observed import Observed, QueueReading, Reading
+from corral_operator.pods import Starts
+from corral_operator.report import Problem, Report, Scaled
+from corral_operator.scaling import DEFAULT_POD_START_S, PoolMemory
+from corral_operator.secret import RedisSecret
+from corral_operator.spec import PoolSpec, SpecError, read_spec
+from corral_operator.table import Pool
+
+TICK_S = 2.0
+"""How often a pool is looked at that has work or pods."""
+
+NET_S = 30.0
+"""How often one is looked at that sleeps: a net under the events that wake it."""
+
+AGES_EVERY_S = 5.0
+"""How often the ages of running jobs are read."""
+
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 30.0
+CONFLICT_PAUSE_S = 0.2
+PROBLEM_PAUSE_S = 5.0
+
+
+class Look(NamedTuple):
+    """The pods of a Deployment: as of which version of it, when, and which."""
+
+    version: int
+    at_s: float
+    pods: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(slots=True)
+class PoolState:
+    """One pool. Times are of the loop's clock, in seconds."""
+
+    pool: Pool
+    due_at: float
+    spec: PoolSpec | None = None
+    problem: Problem | None = None
+    """Why it cannot be served, of the spec or the Secret; nothing is read while there is one."""
+    secret: RedisSecret | None = None
+    kept: Kept = field(default_factory=Kept)
+    busy: bool = False
+    """Somebody attends to it right now."""
+    stirred: bool = False
+    """Something woke it meanwhile, and what was read may be older than that."""
+    asleep: bool = False
+    """Nothing to do and no pods: woken by an event, a due time or the net."""
+    memory: PoolMemory | None = None
+    queues: dict[str, QueueMemory] = field(default_factory=dict)
+    learned: dict[str, Learned] = field(default_factory=dict)
+    found: set[str] = field(default_factory=set)
+    """Queues that existed at some time."""
+    starts: Starts = field(default_factory=Starts)
+    scaled: Scaled | None = None
+    reported_at: float = float("-inf")
+    ages_at: float = float("-inf")
+    failures: int = 0
+    not_before: float = float("-inf")
+    """The API server is left alone until then."""
+    own_generation: int | None = None
+    """The Deployment's generation after our last write; a later one is somebody else's doing."""
+    rendered_at: float = float("-inf")
+    looked: Look | None = None
+    """The pods when they were listed last; None while nobody has to look."""
+    manifest: tuple[object, Mapping[str, Any]] | None = None
+    """What was rendered last, and from what."""
+    told: Mapping[str, Any] | None = None
+    """The status that was written last, in this process."""
+    report: Report | None = None
+    """What came of the last look; None when the API server refused."""
+
+    @classmethod
+    def begin(cls, pool: Pool, now_s: float) -> "PoolState":
+        """A pool seen for the first time in this process."""
+        state = cls(pool, due_at=now_s)
+        state.kept = kept(pool.status)
+        state.found = set(state.kept.found)
+        state.scaled = state.kept.scaled
+        state.starts = Starts((), state.kept.pod_start_s, state.kept.pod_start_p95_s)
+        state._read_spec()
+        return state
+
+    @property
+    def key(self) -> Key:
+        return self.pool.key
+
+    @property
+    def secret_key(self) -> Key | None:
+        """Its Secret; None when its spec cannot be read."""
+        return None if self.spec is None else Key(self.key.namespace, self.spec.redis_secret)
+
+    @property
+    def workload(self) -> Key | None:
+        """Its Deployment, there or not; None when its spec cannot be read."""
+        return None if self.spec is None else Key(self.key.namespace, self.spec.deployment_ref or self.key.name)
+
+    @property
+    def pod_start_s(self) -> float:
+        """How long a pod takes to start, nearly always."""
+        return self.starts.p95_s or DEFAULT_POD_START_S
+
+    def start(self) -> None:
+        """Somebody attends to it from now on."""
+        self.busy, self.stirred = True, False
+
+    def finish(self, now_s: float) -> None:
+        """Nobody does any more."""
+        self.busy = False
+        if self.stirred:
+            self.wake(now_s)
+
+    def take(self, pool: Pool) -> bool:
+        """The newest version of the pool; True when its spec is another one, and so is to be looked at now."""
+        changed = pool.generation != self.pool.generation
+        self.pool = pool
+        if changed:
+            self._read_spec()
+            self.failures, self.not_before = 0, float("-inf")
+        return changed
+
+    def _read_spec(self) -> None:
+        before = self.spec
+        try:
+            self.spec = read_spec(self.key.name, self.key.namespace, self.pool.spec)
+        except SpecError as error:
+            self.spec = None
+            self.problem = Problem("SpecInvalid", f"{error}; correct the field")
+            return
+        self.problem = None
+        if before is not None and before.redis_secret != self.spec.redis_secret:
+            self.secret = None
+        if before is not None and before.prefix != self.spec.prefix:
+            self._forget_queues()
+
+    def use(self, secret: RedisSecret) -> bool:
+        """The Secret as it is now; True when it is another. What was learned of another Redis says nothing of this."""
+        changed = self.secret != secret
+        if self.secret is not None and self.secret.url != secret.url:
+            self._forget_queues()
+        self.secret, self.problem = secret, None
+        return changed
+
+    def _forget_queues(self) -> None:
+        self.kept = replace(self.kept, service_s={}, found=frozenset())
+        self.queues.clear()
+        self.learned.clear()
+        self.found.clear()
+
+    # --- reading ---
+
+    def asks(self, now_s: float) -> list[Ask]:
+        """What to read of its queues."""
+        if self.spec is None:
+            return []
+        ages = now_s - self.ages_at >= AGES_EVERY_S
+        if ages:
+            self.ages_at = now_s
+        return [
+            Ask(QueueKey(self.spec.prefix, name), self.pod_start_s, ages=ages, seen_before=name in self.found)
+            for name in self.spec.queues
+        ]
+
+    def learn(self, readings: tuple[Reading, ...], now_s: float) -> None:
+        """Take the readings in."""
+        assert self.spec is not None
+        names = {row.name for row in readings if isinstance(row, QueueReading)}
+        for row in readings:
+            if isinstance(row, QueueReading):
+                if row.exists:
+                    self.found.add(row.name)
+                self.learned[row.name], self.queues[row.name] = learn(
+                    self.queues.get(row.name),
+                    row,
+                    now_s,
+                    hint_s=self.spec.job_seconds,
+                    kept_s=self.kept.service_s.get(row.name),
+                )
+        wanted = names | set(self.spec.queues)
+        self.learned = {name: row for name, row in self.learned.items() if name in wanted}
+        self.queues = {name: row for name, row in self.queues.items() if name in wanted}
+
+    # --- when to look again ---
+
+    def wake(self, now_s: float) -> None:
+        """Look at it now, or as soon as the API server may be asked again; once more if somebody is looking."""
+        self.stirred = self.busy
+        self.due_at = min(self.due_at, max(now_s, self.not_before))
+
+    def refused(self, code: int, retry_after_s: float | None, now_s: float) -> None:
+        """The API server refused something, or did not answer."""
+        self.failures += 1
+        if code == 409 and self.failures == 1:
+            pause_s = CONFLICT_PAUSE_S  # only a matter of newer facts
+        else:
+            pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self.failures - 1, 6))
+        self.not_before = now_s + max(pause_s, retry_after_s or 0.0)
+        self.due_at = self.not_before
+
+    def postpone(self, now_s: float) -> None:
+        """Something stands against the pool that only its user can mend: look again, though not at every tick."""
+        self.failures += 1
+        self.asleep = False
+        self.due_at = now_s + min(LONGEST_PAUSE_S, PROBLEM_PAUSE_S * 2.0 ** min(self.failures - 1, 6))
+
+    def schedule(
+        self, decision: Decision | None, observed: Observed | None, deployment: Deployment | None, now_s: float
+    ) -> None:
+        """After a look without a refusal: when is the next one?"""
+        self.failures = 0
+        self.asleep = decision is not None and observed is not None and _sleeps(decision, observed, deployment)
+        if not self.asleep or observed is None or self.spec is None:
+            self.due_at = (now_s // TICK_S + 1) * TICK_S
+            return
+        # Spread over the ticks, so that a thousand sleeping pools are not looked at all at once.
+        ticks = int(NET_S // TICK_S)
+        shift = zlib.crc32(str(self.key).encode()) % ticks
+        turn = int(now_s // TICK_S) + 1
+        self.due_at = (turn + (shift - turn) % ticks) * TICK_S
+        due_ms = [row.next_due_ms for row in observed.known if row.next_due_ms is not None and not row.paused]
+        if due_ms:
+            lead_s = self.pod_start_s + idle_after_s(self.spec, self.pod_start_s)
+            due_in_s = (min(due_ms) - observed.wall_ms) / 1000 - lead_s
+            self.due_at = min(self.due_at, now_s + max(0.25, due_in_s))
+
+
+def _sleeps(decision: Decision, observed: Observed, deployment: Deployment | None) -> bool:
+    if observed.unknown or decision.reason not in (Reason.IDLE, Reason.NEVER_CREATED, Reason.MANUAL):
+        return False
+    return decision.replicas == 0 and observed.pods.present == 0 and (deployment is None or deployment.total == 0)
+
+
+def with_replicas(deployment: Deployment, replicas: int, version: int) -> Deployment:
+    """As it is right after the scale subresource was written; the watch tells of it a moment later."""
+    return replace(deployment, replicas=replicas, version=version, generation=deployment.generation + 1)

@@ -1,0 +1,190 @@
+"""One replica as a process of this machine: started, watched, started anew when it dies, told to end.
+
+starting --ready--> ready --dies--> waiting --pause over--> starting
+    any --SIGTERM--> ending --> gone
+"""
+
+import asyncio
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+PROBE_S = 1.0
+"""Seconds that a probe may take."""
+
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 30.0
+"""Between two starts of a process that dies: doubled each time."""
+
+STEADY_S = 60.0
+"""A process that lived so long is started anew as if it had never died."""
+
+HOST = "127.0.0.1"
+
+
+class ReplicaState(StrEnum):
+    """What it is doing."""
+
+    STARTING = "starting"
+    READY = "ready"
+    WAITING = "waiting"
+    """It died, and is started anew after a pause."""
+    ENDING = "ending"
+    GONE = "gone"
+
+
+@dataclass(slots=True)
+class Replica:
+    """`probed`: it answers /readyz on its port (runtime Corral); else it is ready as soon as it runs.
+
+    `grace_s`: how long it may take from SIGTERM to its end.
+    """
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    log: Path
+    probed: bool
+    grace_s: float
+    state: ReplicaState = ReplicaState.STARTING
+    created_at: float = field(default_factory=time.time)
+    ready_at: float | None = None
+    restarts: int = 0
+    trouble: str | None = None
+    """How it died last."""
+    _process: subprocess.Popen[bytes] | None = None
+    _port: int = 0
+    _began: float = 0.0
+    _again_at: float = 0.0
+    _kill_at: float = float("inf")
+    _deaths: int = 0
+
+    def start(self) -> None:
+        """Run it. A program that is not there counts as one that died."""
+        self.state, self._began = ReplicaState.STARTING, time.monotonic()
+        environment = dict(self.environment)
+        if self.probed:
+            # Many pods may have the same port, many processes may not.
+            self._port = _free_port()
+            environment["CORRAL_PORT"] = str(self._port)
+        try:
+            with self.log.open("ab") as sink:
+                self._process = subprocess.Popen(  # noqa: S603 - no shell; the words are the user's own manifest
+                    self.command,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=sink,
+                    stderr=sink,
+                    # Ctrl-C is for `corral up`, which then ends its replicas itself.
+                    start_new_session=True,
+                )
+        except OSError as error:
+            self._process = None
+            self._died(f"cannot be started: {error.strerror or error}")
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process, while there is one."""
+        return self._process.pid if self._process is not None else None
+
+    async def look(self) -> bool:
+        """See what became of it, and do what is due; True when its state changed."""
+        before = (self.state, self.restarts)
+        code = self._process.poll() if self._process is not None else None
+        if self.state is ReplicaState.ENDING:
+            self._end(code)
+        elif self.state is ReplicaState.WAITING:
+            if time.monotonic() >= self._again_at:
+                self.restarts += 1
+                self.start()
+        elif code is not None:
+            self._died(f"ended with exit code {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}")
+        elif self.state is ReplicaState.STARTING and await self._ready():
+            self.state, self.ready_at = ReplicaState.READY, time.time()
+        return before != (self.state, self.restarts)
+
+    def stop(self) -> None:
+        """SIGTERM: finish what runs, take nothing more. A second time: hand it back at once."""
+        again = self.state is ReplicaState.ENDING
+        self.state = ReplicaState.ENDING
+        if not again:
+            self._kill_at = time.monotonic() + self.grace_s
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+
+    def kill(self) -> None:
+        """SIGKILL, and back when it is dead: nothing outlives `corral up`."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        self.state = ReplicaState.GONE
+
+    def pod(self) -> Mapping[str, Any]:
+        """As the API server would tell of it."""
+        metadata = {"uid": self.name, "name": self.name, "creationTimestamp": _stamp(self.created_at)}
+        if self.state is ReplicaState.ENDING:
+            metadata["deletionTimestamp"] = _stamp(time.time())
+        ready = self.state is ReplicaState.READY
+        condition = {"type": "Ready", "status": "True" if ready else "False"}
+        if ready and self.ready_at is not None:
+            condition["lastTransitionTime"] = _stamp(self.ready_at)
+        return {
+            "metadata": metadata,
+            "status": {
+                "phase": "Running",
+                "conditions": [condition],
+                "containerStatuses": [{"restartCount": self.restarts}],
+            },
+        }
+
+    def last_words(self) -> str:
+        """The last line of its log."""
+        try:
+            lines = self.log.read_text(errors="replace").split("\n")
+        except OSError:
+            return ""
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")[-300:]
+
+    def _end(self, code: int | None) -> None:
+        if self._process is None or code is not None:
+            self.state = ReplicaState.GONE
+        elif time.monotonic() >= self._kill_at:
+            self.trouble = f"did not end within {self.grace_s:g} s of SIGTERM and was killed"
+            self._process.kill()
+
+    def _died(self, how: str) -> None:
+        now = time.monotonic()
+        self._deaths = 1 if now - self._began > STEADY_S else self._deaths + 1
+        self._again_at = now + min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._deaths - 1, 6))
+        self.state, self.trouble = ReplicaState.WAITING, how
+
+    async def _ready(self) -> bool:
+        if not self.probed:
+            return True
+        try:
+            async with asyncio.timeout(PROBE_S):
+                reader, writer = await asyncio.open_connection(HOST, self._port)
+                try:
+                    writer.write(b"GET /readyz HTTP/1.0\r\n\r\n")
+                    return b" 200 " in await reader.readline()
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError):
+            return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _stamp(epoch_s: float) -> str:
+    return datetime.fromtimestamp(epoch_s, UTC).isoformat()

@@ -1,0 +1,41 @@
+"""How the operator itself is run: its options, and what the environment says. Pure.
+
+CORRAL_NAMESPACES    comma list: only the pools of these namespaces (default: all); option --namespace
+CORRAL_PORT          port of probes and metrics (default 8080; 0 = any free one)
+CORRAL_LIVEZ_STALL   seconds without a turn of the event loop until /livez says so (default 120)
+CORRAL_LOG_FORMAT    text or json (default: text on a terminal, else json)
+CORRAL_LOG_LEVEL     debug, info, warning or error (default info)
+KUBECONFIG           the cluster, outside of one; inside of a pod its ServiceAccount says
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from corral.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorSettings:
+    """The options and the environment, checked. `livez_stall` in seconds."""
+
+    namespaces: tuple[str, ...] = ()
+    dry_run: bool = False
+    port: int = 8080
+    livez_stall: float = 120.0
+    log_format: str | None = None
+    log_level: str = "info"
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str], *, namespaces: Sequence[str] = (), dry_run: bool = False) -> Self:
+        """Options go before the environment. Raises ConfigurationError, naming the variable and what it takes."""
+        shared = Settings.from_env(environ)
+        named = namespaces or [name.strip() for name in environ.get("CORRAL_NAMESPACES", "").split(",")]
+        return cls(
+            namespaces=tuple(dict.fromkeys(name for name in named if name)),
+            dry_run=dry_run,
+            port=shared.port,
+            livez_stall=shared.livez_stall,
+            log_format=shared.log_format,
+            log_level=shared.log_level,
+        )

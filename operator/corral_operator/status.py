@@ -1,0 +1,207 @@
+"""The status of a pool: what was seen, what was decided, and what is kept for a restart. Pure.
+
+`status_of` builds the whole of it, within the types and lengths of charts/corral/crds, so that the API server never
+refuses one. It replaces the old status: what is absent here is not known any more. A count that cannot be read is
+absent, never what it was before and never zero; only what was learned stays until it is learned anew.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from corral_operator.conditions import TEXT_LENGTH, condition_rows, cut
+from corral_operator.decision import Decision
+from corral_operator.kept import Kept, inner, kept, rows
+from corral_operator.learning import Learned, Source
+from corral_operator.observed import Pods, QueueReading
+from corral_operator.report import Jobs, Report
+from corral_operator.stamps import epoch_ms, stamp
+
+__all__ = ["Kept", "kept", "status_of", "write_now"]
+
+VOLATILE_S = 30.0
+"""Numbers that change all the time are written no more often than this."""
+
+PODS_S = 2.0
+"""The same for pods by state, which change quickly while many start."""
+
+STEADY_MS = 3000
+"""Two looks at how long a job has been waiting differ by so much without meaning anything."""
+
+_WORD_LENGTH = 64
+_SELECTOR_LENGTH = 4096
+_INT32 = 2**31 - 1
+_DIGITS = 3
+_LARGEST = 1e300
+"""No rate and no span of ours; and rounding up from the largest float of all ends in infinity."""
+
+
+def status_of(report: Report, previous: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole status, to be put in the place of `previous`."""
+    before, decision, jobs = kept(previous), report.decision, report.jobs
+    selector = report.selector
+    return _told(
+        observedGeneration=report.generation,
+        replicas=_pods(report.replicas),
+        desired=None if decision is None else _pods(decision.replicas),
+        # Half a selector would be another one.
+        selector=selector if selector is not None and len(selector) <= _SELECTOR_LENGTH else None,
+        pods=None if report.observed is None else _pod_states(report.observed.pods),
+        counts=None if jobs is None else jobs._asdict(),
+        oldestSince=_oldest_since(report, report.oldest_age_s, previous),
+        queues=_queues(report, before, previous),
+        decision=None if decision is None else _decision(decision, report.wall_ms, previous),
+        lastScale=_last_scale(report, before),
+        learned=_learned(report, before),
+        conditions=condition_rows(report, previous),
+    )
+
+
+def write_now(previous: Mapping[str, Any], status: Mapping[str, Any], since_write_s: float) -> bool:
+    """Whether the status is to be written, so many seconds after it last was.
+
+    At once when something changed that somebody may wait for; pods by state after 2 s, all the rest after 30 s; what is
+    the same never.
+    """
+    previous = _without_foreign(previous, status)
+    if status == previous:
+        return False
+    if _weighty(status) != _weighty(previous):
+        return True
+    pods_changed = status.get("pods") != previous.get("pods")
+    return since_write_s >= (PODS_S if pods_changed else VOLATILE_S)
+
+
+def _without_foreign(previous: Mapping[str, Any], status: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Without the conditions of somebody else, which stay whatever is written."""
+    ours = [row.get("type") for row in rows(status, "conditions")]
+    old = list(rows(previous, "conditions"))
+    return {**previous, "conditions": [row for row in old if row.get("type") in ours]} if old else previous
+
+
+def _weighty(status: Mapping[str, Any]) -> list[Any]:
+    """What people and programs wait for."""
+    plain = [status.get(key) for key in ("observedGeneration", "replicas", "desired", "selector", "lastScale")]
+    conditions = [(row.get("type"), row.get("status"), row.get("reason")) for row in rows(status, "conditions")]
+    return [*plain, inner(status, "decision").get("reason"), conditions]
+
+
+def _pod_states(pods: Pods) -> dict[str, int | None]:
+    return {
+        "ready": _pods(pods.ready),
+        "starting": _pods(len(pods.starting_ages_s)),
+        "terminating": _pods(pods.terminating),
+        "unschedulable": _pods(pods.unschedulable),
+    }
+
+
+def _names(report: Report, before: Kept) -> tuple[str, ...]:
+    """The pool's queues; those of before while the spec cannot be read, so that nothing learned is lost to a typo."""
+    return report.pool.queues if report.pool is not None else tuple(sorted({*before.found, *before.service_s}))
+
+
+def _queues(report: Report, before: Kept, previous: Mapping[str, Any]) -> list[dict[str, Any]]:
+    readings = report.readings
+    old = {name: row for row in rows(previous, "queues") if isinstance(name := row.get("name"), str)}
+    return [
+        _queue(report, readings[name], old.get(name, {}))
+        if name in readings
+        else _told(name=name, found=True if name in before.found else None)
+        for name in _names(report, before)
+    ]
+
+
+def _queue(report: Report, reading: QueueReading, previous: Mapping[str, Any]) -> dict[str, Any]:
+    learned = report.learned.get(reading.name)
+    seen = learned is not None and learned.source in (Source.MEASURED, Source.RUNNING, Source.KEPT)
+    return _told(
+        name=reading.name,
+        **Jobs.of(reading)._asdict(),
+        oldestSince=_oldest_since(report, report.oldest_age_of(reading), previous),
+        nextDueAt=None if reading.next_due_ms is None else stamp(reading.next_due_ms),
+        arrivalsPerSecond=_rounded(learned.arrival_rate if learned else None),
+        jobSeconds=_rounded(learned.service_s if learned and seen else None),
+        paused=reading.paused,
+        # One that is gone was there: a restart must not take it for a misspelt one.
+        found=not reading.never_created,
+    )
+
+
+def _oldest_since(report: Report, age_s: float | None, previous: Mapping[str, Any]) -> str | None:
+    """Since when the oldest job has been waiting. It stays what it was as long as the difference means nothing."""
+    if age_s is None:
+        return None
+    since_ms = report.wall_ms - age_s * 1000
+    before_ms = epoch_ms(previous.get("oldestSince"))
+    return stamp(before_ms if before_ms is not None and abs(since_ms - before_ms) < STEADY_MS else since_ms)
+
+
+def _decision(decision: Decision, wall_ms: int, previous: Mapping[str, Any]) -> dict[str, Any]:
+    """The decision, and since when it has been this one: the same number for the same reason."""
+    old, replicas = inner(previous, "decision"), _pods(decision.replicas)
+    same = (old.get("reason"), previous.get("desired")) == (decision.reason.value, replicas)
+    before_ms = epoch_ms(old.get("at")) if same else None
+    held = decision.held
+    return _told(
+        text=cut(decision.text, TEXT_LENGTH),
+        reason=decision.reason.value,
+        at=stamp(wall_ms if before_ms is None else before_ms),
+        candidates={name: _pods(number) for name, number in decision.candidates.items()},
+        chosenBy=cut(decision.chosen_by, _WORD_LENGTH),
+        held=None if held is None else {"wanted": _pods(held.wanted), "because": held.because.value},
+    )
+
+
+def _last_scale(report: Report, before: Kept) -> dict[str, Any] | None:
+    scaled = report.scaled or before.scaled
+    if scaled is None:
+        return None
+    return {
+        "from": _pods(scaled.from_),
+        "to": _pods(scaled.to),
+        **_told(at=stamp(scaled.at_ms)),
+        "reason": cut(scaled.reason, _WORD_LENGTH),
+    }
+
+
+def _learned(report: Report, before: Kept) -> dict[str, Any]:
+    """What is known of jobs and pods: of now, or else of before."""
+    readings = report.readings
+    told = (
+        _lesson(name, report.learned.get(name) if name in readings else None, before.service_s.get(name))
+        for name in _names(report, before)
+    )
+    return _told(
+        podStartSeconds=_rounded(before.pod_start_s if report.pod_start_s is None else report.pod_start_s),
+        podStartSecondsP95=_rounded(
+            before.pod_start_p95_s if report.pod_start_p95_s is None else report.pod_start_p95_s
+        ),
+        queues=[row for row in told if len(row) > 1],
+    )
+
+
+def _lesson(name: str, learned: Learned | None, before_s: float | None) -> dict[str, Any]:
+    """One queue. A guess is not worth keeping: what was measured before is better."""
+    if learned is None:
+        return _told(name=name, jobSeconds=_rounded(before_s))
+    measured = learned.source is Source.MEASURED
+    return _told(
+        name=name,
+        arrivalsPerSecond=_rounded(learned.arrival_rate),
+        jobSeconds=_rounded(learned.service_s if measured or learned.source is Source.KEPT else before_s),
+        remainingSeconds=_rounded(learned.remaining_s if measured else None),
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    """Three figures are enough; what is no number at all is absent."""
+    return float(f"{value:.{_DIGITS}g}") if value is not None and 0 <= value <= _LARGEST else None
+
+
+def _pods(number: int | None) -> int | None:
+    """A number of pods as the schema takes it."""
+    return None if number is None else max(0, min(number, _INT32))
+
+
+def _told(**values: Any) -> dict[str, Any]:
+    """Only what is known."""
+    return {key: value for key, value in values.items() if value is not None}
