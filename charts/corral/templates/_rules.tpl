@@ -1,0 +1,25 @@
+{{/* Everything that the operator asks of the Kubernetes API. */}}
+{{- define "corral.operatorRules" -}}
+- apiGroups: [corral.dev]
+  resources: [workerpools]
+  verbs: [get, list, watch]
+- apiGroups: [corral.dev]
+  resources: [workerpools/status]
+  verbs: [patch]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [apps]
+  resources: [deployments/scale]
+  verbs: [patch]
+# The way to Redis of each pool, by the name that the pool says.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create]
+{{- end -}}
