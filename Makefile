@@ -10,7 +10,7 @@ NODE_MODULES := tests/interop/node_modules/.stamp
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-cluster check bench clean redis-server
+.PHONY: help demo test test-cluster check manifests bench clean redis-server
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ check: $(STAMP) ## lint, formatting, types, layers
 
 test-cluster: $(STAMP) redis-server $(NODE_MODULES) ## test on a real API server (the first time compiles it: about 10 min)
 	@$(BIN)/python tests/parts/kubernetes_binaries.py && $(BIN)/python -m pytest -m cluster $(ARGS)
+
+manifests: $(STAMP) ## render manifests/install.yaml from the chart
+	@helm=$$($(BIN)/python tests/parts/helm.py) && $(BIN)/python charts/install_manifest.py "$$helm" manifests/install.yaml
 
 bench: $(STAMP) redis-server $(NODE_MODULES) ## measure jobs per second beside Node's BullMQ
 	@$(BIN)/python tests/benchmarks/throughput.py $(ARGS)

@@ -13,11 +13,11 @@ from waiting import eventually
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
-BLOCKS = dict(re.findall(r"```python\n# (\S+)\n(.*?)```", README, re.DOTALL))
+BLOCKS = dict(re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", README, re.DOTALL))
 
 
 def test_the_readme_shows_a_worker_and_two_producers() -> None:
-    assert set(BLOCKS) == {"emails.py", "producer.py", "bulk.py"}
+    assert set(BLOCKS) == {"emails.py", "producer.py", "bulk.py", "pool.yaml"}
 
 
 @pytest.mark.parametrize("name", BLOCKS)
