@@ -28,7 +28,8 @@ check: $(STAMP) ## lint, formatting, types, layers
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/lint-imports
 
 test-cluster: $(STAMP) redis-server $(NODE_MODULES) ## test on a real API server (the first time compiles it: about 10 min)
-	@$(BIN)/python tests/parts/kubernetes_binaries.py && $(BIN)/python -m pytest -m cluster $(ARGS)
+	@$(BIN)/python tests/parts/kubernetes_binaries.py && $(BIN)/python tests/parts/images.py
+	@$(BIN)/python -m pytest -m cluster $(ARGS)
 
 manifests: $(STAMP) ## render manifests/install.yaml from the chart
 	@helm=$$($(BIN)/python tests/parts/helm.py) && $(BIN)/python charts/install_manifest.py "$$helm" manifests/install.yaml

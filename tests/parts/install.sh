@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Install one Debian package that `make` needs, or say plainly what to install by hand.
+# Install the Debian packages that `make` needs, or say plainly what to install by hand.
 set -euo pipefail
 
-package=$1
+packages=("$@")
 policy=/usr/sbin/policy-rc.d
 
 by_hand() {
-    echo "Corral's tests need '$package'. $1 Install it by hand, then run make again." >&2
+    echo "Corral's tests need ${packages[*]}. $1 Install by hand, then run make again." >&2
     exit 1
 }
 
@@ -27,15 +27,15 @@ if [ ! -e "$policy" ]; then
     "${as_root[@]}" chmod 755 "$policy"
 fi
 
-echo "installing $package"
-install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Use-Pty=0 --no-install-recommends install "$package")
+echo "installing ${packages[*]}"
+install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Use-Pty=0 --no-install-recommends install "${packages[@]}")
 "${install[@]}" >/dev/null 2>&1 || {
     # A fresh image has no package lists, an old one stale ones.
     "${as_root[@]}" apt-get -qq update
-    "${install[@]}" >/dev/null || by_hand "apt-get could not install it."
+    "${install[@]}" >/dev/null || by_hand "apt-get could not install."
 }
 
 # The service just installed would start at the next boot.
-if [ "$package" = redis-server ] && command -v systemctl >/dev/null; then
+if [[ " ${packages[*]} " == *" redis-server "* ]] && command -v systemctl >/dev/null; then
     "${as_root[@]}" systemctl disable --quiet redis-server 2>/dev/null || true
 fi

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import entry_points
 
 from corral import logs
@@ -60,8 +61,18 @@ def build_parser() -> argparse.ArgumentParser:
     )
     work.set_defaults(run=run_work)
     for entry in sorted(entry_points(group="corral.commands"), key=lambda entry: entry.name):
-        entry.load()(commands)
+        try:
+            register = entry.load()
+        except ModuleNotFoundError as error:
+            # The worker image is the runtime alone. Such a command is not listed, and says why when somebody names it.
+            commands.add_parser(entry.name).set_defaults(run=partial(_not_installed, entry.name, error))
+        else:
+            register(commands)
     return parser
+
+
+def _not_installed(command: str, error: ModuleNotFoundError, _: argparse.Namespace) -> int:
+    raise ConfigurationError(f"`corral {command}` needs {error.name!r}: install it, or run this elsewhere") from error
 
 
 def run_work(options: argparse.Namespace) -> int:
