@@ -122,7 +122,11 @@ class Line:
         """Drop the connection. A later call connects anew."""
         connection, self._connection = self._connection, None
         if connection is not None:
+            writer = connection._writer  # noqa: SLF001  (redis-py can only ask it to close)
             await connection.disconnect(nowait=True)
+            if writer is not None:
+                # Every call has its answer or has been given up: wait neither for TLS' farewell nor to send the rest.
+                writer.transport.abort()
 
 
 class Lines:
