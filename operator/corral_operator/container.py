@@ -5,6 +5,7 @@ Everything is added by name, and only where the user has nothing of that name. S
 - REDIS_*: who sets REDIS_URL, REDIS_HOST or REDIS_SENTINELS has an address; half of it from the Secret would be nobody's.
 - port, probes and CORRAL_PORT: they follow the user's CORRAL_PORT. Where that is not a number (0, or a `valueFrom`)
   nobody knows the port, and there is nothing to probe.
+- securityContext: the user's or ours, never a mixture. Only with runtime Corral, whose image does not run as root.
 """
 
 from collections.abc import Iterable, Mapping
@@ -60,6 +61,21 @@ def probes(port: int) -> dict[str, Any]:
         "startupProbe": _probe("/startupz", port, period_s=1, failures=120),
         "livenessProbe": _probe("/livez", port, period_s=10, failures=3),
         "readinessProbe": _probe("/readyz", port, period_s=2, failures=3),
+    }
+
+
+def confinement(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What the strictest namespaces (Pod Security *restricted*) ask of a container; Corral's image needs no more.
+
+    `spec` is the pod's: who says there as whom it runs, is not contradicted.
+    """
+    of_the_pod = spec.get("securityContext")
+    said = isinstance(of_the_pod, Mapping) and not {"runAsUser", "runAsNonRoot"}.isdisjoint(of_the_pod)
+    return {
+        **({} if said else {"runAsNonRoot": True}),
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
     }
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from corral_operator.container import (
     TLS_FOLDER,
     TLS_VOLUME,
+    confinement,
     environment,
     has_address,
     health_port,
@@ -102,6 +103,8 @@ def _template(pool: PoolSpec, secret: RedisSecret, labels: Mapping[str, str]) ->
         if not any(str(name).startswith(_SCRAPE) for name in annotations):
             scrape = {"scrape": "true", "port": str(port), "path": "/metrics"}
             annotations.update({_SCRAPE + name: value for name, value in scrape.items()})
+    if pool.runtime is Runtime.CORRAL:
+        _fill(container, {"securityContext": confinement(spec)})
     # First, so that a $(REDIS_URL) in a value of the user's finds it.
     _add_rows(container, "env", environment(pool, secret, container), by="name", first=True)
     return template

@@ -292,8 +292,33 @@ def test_probes_and_port_follow_the_users_port() -> None:
 )
 def test_a_port_that_nobody_can_tell_is_not_probed(row: dict[str, Any]) -> None:
     pool = pool_of(of_container(env=[{"name": "CORRAL_PORT", **row}]))
-    assert set(container_of(pool)) == {"name", "image", "env"}
+    assert set(container_of(pool)) == {"name", "image", "env", "securityContext"}
     assert list(template_of(pool)["metadata"]["annotations"]) == ["corral.dev/redis-secret"]
+
+
+def test_a_corral_worker_is_confined_as_the_strictest_namespaces_ask() -> None:
+    confined = {
+        "runAsNonRoot": True,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert container_of()["securityContext"] == confined
+    assert "securityContext" not in container_of(pool_of(runtime="Any"))
+
+
+@pytest.mark.parametrize("own", [{}, {"runAsUser": 0}, {"privileged": True}])
+def test_who_has_a_security_context_keeps_exactly_that(own: dict[str, Any]) -> None:
+    assert container_of(pool_of(of_container(securityContext=own)))["securityContext"] == own
+
+
+@pytest.mark.parametrize("said", [{"runAsUser": 0}, {"runAsNonRoot": False}])
+def test_as_whom_the_pod_runs_is_not_contradicted(said: dict[str, Any]) -> None:
+    template = of_container()
+    template["spec"]["securityContext"] = said
+    assert "runAsNonRoot" not in container_of(pool_of(template))["securityContext"]
+    template["spec"]["securityContext"] = {"fsGroup": 1}
+    assert container_of(pool_of(template))["securityContext"]["runAsNonRoot"] is True
 
 
 @pytest.mark.parametrize(
