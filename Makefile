@@ -27,7 +27,7 @@ check: $(STAMP) ## lint, formatting, types, layers
 	@$(BIN)/mypy
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/lint-imports
 
-test-cluster: $(STAMP) redis-server $(NODE_MODULES) ## test on a real API server (the first time compiles it: about 10 min)
+test-cluster: $(STAMP) redis-server $(NODE_MODULES) ## test on a real Kubernetes (the first time compiles it: about 15 min)
 	@$(BIN)/python tests/parts/kubernetes_binaries.py && $(BIN)/python tests/parts/images.py
 	@$(BIN)/python -m pytest -m cluster $(ARGS)
 

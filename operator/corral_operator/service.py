@@ -101,7 +101,7 @@ async def _first_sync(reconciler: Reconciler, vitals: Vitals) -> None:
         except ApiError as error:
             text = error.text
             if error.code == 404:
-                text = "the cluster has no WorkerPool resource; install it: kubectl apply -f the chart's crds folder"
+                text = "the cluster has no WorkerPool resource; install Corral's chart, or apply its files/workerpools.corral.dev.yaml"
             logger.warning("the pools cannot be listed: %s; again in %.0f s", text, SYNC_AGAIN_S)
             vitals.ready(text)
             await asyncio.sleep(SYNC_AGAIN_S)

@@ -1,6 +1,6 @@
 """The status of a pool: what was seen, what was decided, and what is kept for a restart. Pure.
 
-`status_of` builds the whole of it, within the types and lengths of charts/corral/crds, so that the API server never
+`status_of` builds the whole of it, within the types and lengths of charts/corral/files, so that the API server never
 refuses one. It replaces the old status: what is absent here is not known any more. A count that cannot be read is
 absent, never what it was before and never zero; only what was learned stays until it is learned anew.
 """

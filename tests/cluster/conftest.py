@@ -1,4 +1,6 @@
-"""Fixtures over a real Kubernetes control plane. The tests of this folder run only when asked for: `pytest -m cluster`.
+"""Fixtures over a real Kubernetes: a control plane alone, and one with a node that runs pods.
+
+The tests of this folder run only when asked for: `pytest -m cluster`.
 
 The cluster of a user takes its place when CORRAL_TEST_KUBECONFIG, or else KUBECONFIG, names one. What was not there
 before is taken away again.
@@ -16,15 +18,19 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 from control_plane import Cluster, ControlPlane
+from go_programs import BinariesMissingError
 from kubectl import Kubectl, KubectlError
-from kubernetes_binaries import KUBECTL, BinariesMissingError, compiled
+from kubernetes_binaries import KUBECTL, compiled
+from node_cluster import NodeCluster
+from node_packages import NodeImpossibleError
+from node_place import PlacesTakenError
 from waiting import eventually_sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FOLDER = Path(__file__).parent
-CRD = FOLDER.parents[1] / "charts" / "corral" / "crds" / "workerpools.corral.dev.yaml"
+CRD = FOLDER.parents[1] / "charts" / "corral" / "files" / "workerpools.corral.dev.yaml"
 
 _numbers = itertools.count(1)
 
@@ -53,9 +59,24 @@ def _cannot_run(reason: str) -> NoReturn:
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster with the WorkerPool resource in it."""
-    with _made(tmp_path_factory.mktemp("kubectl")) as made, _resource(made.kubectl):
+    """A cluster with the WorkerPool resource in it, for tests that need no pod to run."""
+    with _made(tmp_path_factory.mktemp("kubectl"), with_node=False) as made, _resource(made.kubectl):
         yield made
+
+
+@pytest.fixture(scope="session")
+def node_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster with the WorkerPool resource in it, where pods run."""
+    with _made(tmp_path_factory.mktemp("kubectl"), with_node=True) as made, _resource(made.kubectl):
+        yield made
+
+
+@pytest.fixture(scope="session")
+def own_node(node_cluster: Cluster) -> NodeCluster:
+    """For tests that give the node images, or look at its processes."""
+    if node_cluster.node is None:
+        pytest.skip("the nodes of a cluster of the user's are not ours to work on")
+    return node_cluster.node
 
 
 @pytest.fixture(scope="session")
@@ -75,23 +96,39 @@ def crd_file() -> Path:
 @pytest.fixture
 def kubectl(cluster: Cluster) -> Iterator[Kubectl]:
     """kubectl in an empty namespace of the test's own: `kubectl("get", "workerpools")`."""
-    namespace = f"corral-test-{os.getpid()}-{next(_numbers)}"
-    cluster.kubectl("create", "namespace", namespace)
-    yield cluster.kubectl.within(namespace)
-    cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+    with _namespace(cluster.kubectl) as kubectl:
+        yield kubectl
+
+
+@pytest.fixture
+def node_kubectl(node_cluster: Cluster) -> Iterator[Kubectl]:
+    """The same where pods run."""
+    with _namespace(node_cluster.kubectl) as kubectl:
+        yield kubectl
 
 
 @contextmanager
-def _made(cache: Path) -> Iterator[Cluster]:
+def _namespace(kubectl: Kubectl) -> Iterator[Kubectl]:
+    name = f"corral-test-{os.getpid()}-{next(_numbers)}"
+    kubectl("create", "namespace", name)
+    yield kubectl.within(name)
+    kubectl("delete", "namespace", name, "--wait=false")
+
+
+@contextmanager
+def _made(cache: Path, *, with_node: bool) -> Iterator[Cluster]:
     of_user = os.environ.get("CORRAL_TEST_KUBECONFIG") or os.environ.get("KUBECONFIG")
     try:
         if of_user:
             program = shutil.which("kubectl") or compiled() / KUBECTL
             yield Cluster(Kubectl(Path(program), Path(of_user), cache), control_plane=None)
+        elif with_node:
+            with NodeCluster() as node:
+                yield Cluster(node.kubectl, node.control_plane, node)
         else:
             with ControlPlane(compiled()) as ours:
                 yield Cluster(ours.kubectl, ours)
-    except BinariesMissingError as missing:
+    except (BinariesMissingError, NodeImpossibleError, PlacesTakenError) as missing:
         _cannot_run(str(missing))
 
 

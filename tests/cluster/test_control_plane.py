@@ -9,6 +9,7 @@ import pytest
 
 import kubernetes_binaries
 from control_plane import ControlPlane
+from go_programs import Programs, find_go
 from kubectl import KubectlError
 from waiting import eventually_sync
 
@@ -81,7 +82,7 @@ def test_closing_leaves_no_process_and_no_file(control_plane: ControlPlane) -> N
     assert control_plane.directory.exists()
     with ControlPlane(kubernetes_binaries.compiled()) as other:
         assert other.url != control_plane.url
-        processes = list(other._processes.values())
+        processes = list(other.daemons.processes.values())
         assert len(processes) == 3
         directory = other.directory
     assert [process.poll() for process in processes if process.poll() is None] == []
@@ -109,7 +110,7 @@ def test_what_is_compiled_is_not_compiled_again(tmp_path: Path, monkeypatch: pyt
     programs.mkdir(parents=True)
     for name in kubernetes_binaries.PROGRAMS:
         (programs / name).touch()
-    monkeypatch.setattr(kubernetes_binaries, "_compile", lambda *_: pytest.fail("compiled again"))
+    monkeypatch.setattr(Programs, "_compile", lambda *_: pytest.fail("compiled again"))
     assert kubernetes_binaries.compile_missing() == programs == kubernetes_binaries.compiled()
 
 
@@ -120,7 +121,7 @@ def test_a_go_that_is_too_old_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setattr("sys.executable", str(tmp_path / "nowhere" / "python"))
     with pytest.raises(kubernetes_binaries.BinariesMissingError, match=r"needs Go 1\.26 or newer.*is go1\.19\.8"):
-        kubernetes_binaries.find_go()
+        find_go("1.26")
 
 
 def _taken(kubectl: Kubectl, *arguments: str) -> bool:

@@ -1,6 +1,6 @@
 """Good and bad WorkerPools on a real API server: what is taken, and what a refusal says.
 
-Each row is one limit of charts/corral/crds. A refusal must name the field, for that is what a user sees.
+Each row is one limit of charts/corral/files/workerpools.corral.dev.yaml. A refusal must name the field, for that is what a user sees.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from corral_operator.spec import Mode
 from corral_operator.status import status_of, write_now
 from reports import NOON, NOON_MS, POOL, decided, lesson, quiet, report, unread
 
-CRD = Path(__file__).parents[2] / "charts/corral/crds/workerpools.corral.dev.yaml"
+CRD = Path(__file__).parents[2] / "charts/corral/files/workerpools.corral.dev.yaml"
 SCALED = Scaled(3, 8, NOON_MS - 60_000, "Drain")
 BROKEN = Report(None, 5, NOON_MS, problem=Problem("SpecInvalid", "spec.maxReplicas must be at least 1"))
 EMPTY = {"ready": 0, "waiting": 0, "prioritized": 0, "delayed": 0, "due": 0, "active": 0}

@@ -1,8 +1,8 @@
-"""A real Kubernetes control plane on 127.0.0.1: etcd, the API server and the controller manager. No node, no root.
+"""A real Kubernetes control plane: etcd, the API server and the controller manager. On 127.0.0.1 it needs no root.
 
-Schema, CEL, RBAC, server-side apply, the scale subresource, rollouts and garbage collection are real. Pods are made and
-stay Pending; a test that needs a kubelet plays one. The ports and the data stay from one start to the next, so that a
-test can take the API server away and bring it back.
+Schema, CEL, RBAC, server-side apply, the scale subresource, rollouts and garbage collection are real. Without a node
+(`node_cluster`) pods are made and stay Pending; a test that needs a kubelet plays one. The ports and the data stay from
+one start to the next, so that a test can take the API server away and bring it back.
 """
 
 from __future__ import annotations
@@ -14,25 +14,27 @@ import shutil
 import ssl
 import subprocess
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from daemons import DaemonError, Daemons
 from kubectl import Kubectl
 from kubernetes_binaries import API_SERVER, CONTROLLER_MANAGER, ETCD, KUBECTL
 from servers import free_port
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Self
+
+    from node_cluster import NodeCluster
 
 AuditEvent = dict[str, Any]
 
 _HOST = "127.0.0.1"
 _READY_WITHIN = 60.0
-_STOPPED_WITHIN = 10.0
 _SERVICES = "10.96.0.0/16"
 
 # Who did what to which object, once per request, and no contents.
@@ -44,30 +46,37 @@ _AUDIT_POLICY = {
 }
 
 
-class ControlPlaneError(Exception):
-    """A part of it did not start or did not stop; the text ends with its log."""
-
-
 class ControlPlane:
     """One control plane in a folder of its own; also a context manager.
 
-    `programs`: the folder of `kubernetes_binaries`.
+    `programs`: the folder of `kubernetes_binaries`. The rest is for one that has a node: the folder, what runs the
+    programs there, the address and the range of Services that are reached there, more options of the API server.
     """
 
-    def __init__(self, programs: Path) -> None:
+    def __init__(
+        self,
+        programs: Path,
+        *,
+        directory: Path | None = None,
+        daemons: Daemons | None = None,
+        address: str = _HOST,
+        services: str = _SERVICES,
+        options: Sequence[str] = (),
+    ) -> None:
         self._programs = programs
-        self.directory = Path(tempfile.mkdtemp(prefix="corral-kubernetes-"))
+        self.directory = directory or Path(tempfile.mkdtemp(prefix="corral-kubernetes-"))
+        self.daemons = daemons or Daemons(self.directory / "logs")
         self.kubeconfig = self.directory / "kubeconfig"
         self.token = secrets.token_hex(16)
+        self._address, self._services, self._options = address, services, tuple(options)
         self._port = free_port()
         self._etcd, self._etcd_peers = (f"http://{_HOST}:{free_port()}" for _ in range(2))
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
         atexit.register(self.close)
         self._write_files()
 
     @property
     def url(self) -> str:
-        return f"https://{_HOST}:{self._port}"
+        return f"https://{self._address}:{self._port}"
 
     @property
     def ca(self) -> Path:
@@ -102,6 +111,8 @@ class ControlPlane:
             *(f"--kubeconfig={self.kubeconfig}", "--leader-elect=false", "--secure-port=0"),
             *("--use-service-account-credentials", f"--root-ca-file={self.ca}"),
             f"--service-account-private-key-file={self._service_account_key}",
+            # Else it makes a folder in /usr when it may.
+            f"--flex-volume-plugin-dir={self.directory / 'volume-plugins'}",
             # Its own brakes are for clusters that somebody else works on too.
             *("--kube-api-qps=500", "--kube-api-burst=1000"),
         )
@@ -112,8 +123,9 @@ class ControlPlane:
     def start_api_server(self) -> None:
         self._start(
             API_SERVER,
-            *(f"--etcd-servers={self._etcd}", f"--bind-address={_HOST}", f"--advertise-address={_HOST}"),
-            *(f"--secure-port={self._port}", f"--cert-dir={self.ca.parent}", f"--service-cluster-ip-range={_SERVICES}"),
+            *(f"--etcd-servers={self._etcd}", f"--cert-dir={self.ca.parent}", f"--secure-port={self._port}"),
+            *(f"--bind-address={self._address}", f"--advertise-address={self._address}"),
+            f"--service-cluster-ip-range={self._services}",
             *("--authorization-mode=RBAC", f"--token-auth-file={self.directory / 'tokens.csv'}"),
             f"--service-account-key-file={self._service_account_key}",
             f"--service-account-signing-key-file={self._service_account_key}",
@@ -122,12 +134,13 @@ class ControlPlane:
             *(f"--audit-log-path={self.directory / 'audit.log'}", "--audit-log-maxsize=0"),
             # Else it waits a minute for watches, which do not end by themselves.
             "--shutdown-watch-termination-grace-period=1s",
+            *self._options,
         )
         self._wait_for("/readyz", API_SERVER)
 
     def stop_api_server(self) -> None:
         """Take it away, as an upgrade of the control plane does; etcd and the controllers stay."""
-        self._stop(API_SERVER)
+        self.daemons.stop(API_SERVER)
 
     def restart_api_server(self) -> None:
         self.stop_api_server()
@@ -136,7 +149,7 @@ class ControlPlane:
     def stop(self) -> None:
         """Ask everything to end, and wait; the data stays."""
         for name in (CONTROLLER_MANAGER, API_SERVER, ETCD):
-            self._stop(name)
+            self.daemons.stop(name)
 
     def close(self) -> None:
         """End everything and forget the data."""
@@ -163,6 +176,7 @@ class ControlPlane:
         return self.directory / "service-account.key"
 
     def _write_files(self) -> None:
+        self.directory.mkdir(exist_ok=True)
         (self.directory / "audit-policy.json").write_text(json.dumps(_AUDIT_POLICY))
         (self.directory / "tokens.csv").write_text(f'{self.token},admin,admin,"system:masters"\n')
         self.kubeconfig.touch(mode=0o600)
@@ -186,35 +200,13 @@ class ControlPlane:
             [*make_key, "-out", str(self._service_account_key)], check=False, capture_output=True, text=True
         )
         if made.returncode:
-            raise ControlPlaneError(f"openssl made no key: {made.stderr}")
+            raise DaemonError(f"openssl made no key: {made.stderr}")
 
     def _start(self, name: str, *options: str) -> None:
-        with self._log(name).open("ab") as log:
-            self._processes[name] = subprocess.Popen(
-                [str(self._programs / name), *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
-
-    def _stop(self, name: str) -> None:
-        process = self._processes.pop(name, None)
-        if process is None:
-            return
-        process.terminate()
-        try:
-            process.wait(_STOPPED_WITHIN)
-        except subprocess.TimeoutExpired:
-            # Nothing of a test's cluster is worth waiting for.
-            process.kill()
-            process.wait()
+        self.daemons.start(self._programs / name, *options)
 
     def _wait_for(self, path: str, name: str) -> None:
-        deadline = time.monotonic() + _READY_WITHIN
-        while (answer := self._get(path)) is not None:
-            for part, process in self._processes.items():
-                if process.poll() is not None:
-                    raise self._failure(part, f"ended with {process.returncode} while starting")
-            if time.monotonic() > deadline:
-                raise self._failure(name, f"was not there within {_READY_WITHIN:g} s ({answer})")
-            time.sleep(0.05)
+        self.daemons.wait_for(name, lambda: self._get(path), _READY_WITHIN)
 
     def _get(self, path: str) -> str | None:
         """None when it is answered well, else what went wrong."""
@@ -230,19 +222,18 @@ class ControlPlane:
         except OSError as error:
             return str(error)
 
-    def _log(self, name: str) -> Path:
-        return self.directory / f"{name}.log"
-
-    def _failure(self, name: str, what: str) -> ControlPlaneError:
-        return ControlPlaneError(f"{name} {what}\n{self._log(name).read_text(errors='replace')[-3000:]}")
-
 
 @dataclass(frozen=True)
 class Cluster:
-    """What tests run against, as the administrator. `control_plane` is None where it is a user's, which no test may stop."""
+    """What tests run against, as the administrator.
+
+    `control_plane` and `node` are None where the cluster is a user's, which no test may stop or look into; `node` also
+    where there is none.
+    """
 
     kubectl: Kubectl
     control_plane: ControlPlane | None
+    node: NodeCluster | None = None
 
     @property
     def kubeconfig(self) -> Path:

