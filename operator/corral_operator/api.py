@@ -9,7 +9,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
@@ -38,11 +38,11 @@ logger = logging.getLogger("corral.operator.api")
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How to reach a cluster, for clients that are not this one (the watch). Never shown: it holds a token."""
+    """How to reach a cluster, for clients that are not this one (the watch)."""
 
     server: str
     ca_file: str | None
-    token: str | None
+    token: str | None = field(repr=False)
     certificate_file: str | None
     key_file: str | None
     insecure: bool
@@ -100,7 +100,7 @@ class Api:
             self._count(verb, resource, code)
         if code >= 400:
             raise _refusal(code, text, answer.headers.get("Retry-After"))
-        return json.loads(text)
+        return _object(code, text)
 
     async def access(self) -> Access:
         """How to reach the cluster, with a token that is fresh. Raises ConfigurationError."""
@@ -134,10 +134,25 @@ async def _configuration() -> Configuration:
                 os.environ.get("KUBECONFIG"), client_configuration=configuration
             )
     except (config.ConfigException, OSError, yaml.YAMLError) as error:
-        raise ConfigurationError(
-            f"no Kubernetes cluster is configured ({_brief(error)}); set KUBECONFIG to the path of a kubeconfig"
-        ) from None
-    return configuration
+        why = _brief(error)
+    except (TypeError, ValueError, LookupError, AttributeError):  # the library takes its form for granted
+        why = "the kubeconfig has another form"
+    else:
+        return configuration
+    raise ConfigurationError(f"no Kubernetes cluster is configured ({why}); set KUBECONFIG to the path of a kubeconfig")
+
+
+def _object(code: int, text: bytes) -> dict[str, Any]:
+    """What every answer of an API server is: an object or a list of them, with metadata."""
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict) or not isinstance(answer.get("metadata"), dict):
+        raise ApiError(
+            code, "NotUnderstood", f"this is no answer of an API server: {_shown(text)}; is a proxy in between?"
+        )
+    return answer
 
 
 def _refusal(code: int, text: bytes, retry_after: str | None) -> ApiError:
@@ -148,14 +163,18 @@ def _refusal(code: int, text: bytes, retry_after: str | None) -> ApiError:
         status = None
     if not isinstance(status, dict):
         status = {}
-    message = status.get("message") or text.decode(errors="replace")[:500] or "no reason given"
-    wait = str((status.get("details") or {}).get("retryAfterSeconds") or retry_after)
+    details = status.get("details")
+    wait = str((details.get("retryAfterSeconds") if isinstance(details, dict) else None) or retry_after)
     return ApiError(
         code,
-        status.get("reason") or f"HTTP{code}",
-        str(message),
+        str(status.get("reason") or f"HTTP{code}"),
+        str(status.get("message") or _shown(text) or "no reason given"),
         float(wait) if wait.isdecimal() else None,
     )
+
+
+def _shown(text: bytes) -> str:
+    return text.decode(errors="replace")[:500]
 
 
 def _brief(error: BaseException) -> str:

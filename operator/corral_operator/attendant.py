@@ -13,7 +13,7 @@ from corral_operator.metrics import OperatorMetrics
 from corral_operator.news import News, news
 from corral_operator.observed import Observed, Pods, Reading
 from corral_operator.pods import pods_of
-from corral_operator.pool_state import Look, PoolState, with_replicas
+from corral_operator.pool_state import DUE, Look, PoolState, with_replicas
 from corral_operator.refusal import ApiError
 from corral_operator.report import Problem, Report, Scaled
 from corral_operator.scaling import decide
@@ -24,6 +24,12 @@ from corral_operator.workload import Workload
 
 PODS_EVERY_S = 5.0
 """Seconds between two lists of a Deployment's pods while it tells nothing new: those that find no node, say."""
+
+NOT_BY_TIME = (400, 403, 422)
+"""Refusals that only a person can lift."""
+
+MUTE_S = 30.0
+"""Seconds until a status that was refused is written again."""
 
 logger = logging.getLogger("corral.operator.pool")
 
@@ -129,6 +135,8 @@ class Attendant:
         self._table.deployments.put(deployment)
         if state.own_generation is not None:
             state.own_generation = max(state.own_generation, deployment.generation)
+        if decision.replicas > before and state.looked is None:
+            state.looked = DUE
         state.scaled = Scaled(before, decision.replicas, int(time.time() * 1000), decision.reason)
         self._metrics.scaled("up" if decision.replicas > before else "down")
         logger.info("%s: %d -> %d replicas; %s", state.key, before, decision.replicas, decision.text)
@@ -163,7 +171,7 @@ class Attendant:
         """Status and events; False when the pool has vanished. Raises ApiError."""
         previous, now_s = state.pool.status, self._clock()
         status = status_of(report, previous)
-        if not self._door.writes or not write_now(state.told or previous, status, now_s - state.reported_at):
+        if not self._door.writes or now_s < state.mute_until or not write_now(state.told or previous, status, now_s - state.reported_at):
             return True
         try:
             written = await self._door.write_status(state.pool, status)
@@ -172,6 +180,11 @@ class Attendant:
                 # Deleted: the watch tells, or has told already.
                 self._table.pools.drop(state.key, state.pool.uid, state.pool.version)
                 return False
+            if error.code in NOT_BY_TIME:
+                # No reason to decide more slowly; nobody but the log can be told.
+                state.mute_until = now_s + MUTE_S
+                logger.warning("%s: the status is refused (%s): %s", state.key, error.reason, error.text)
+                return True
             raise
         state.reported_at, state.told = now_s, status
         self._table.pools.put(written)

@@ -26,12 +26,18 @@ LONGEST_NOTE = 1000
 
 
 class Cluster:
-    """`namespaces`: only these; empty is all of them. With `writes` False nothing is ever written (a dry run)."""
+    """`namespaces`: only these; empty is all of them. With `writes` False nothing is ever written (a dry run).
 
-    def __init__(self, api: Api, namespaces: Sequence[str] = (), *, writes: bool = True) -> None:
+    `in_cluster`: this process is a pod of the cluster.
+    """
+
+    def __init__(
+        self, api: Api, namespaces: Sequence[str] = (), *, writes: bool = True, in_cluster: bool = False
+    ) -> None:
         self._api = api
         self._namespaces = tuple(namespaces)
         self.writes = writes
+        self.in_cluster = in_cluster
 
     # --- reads ---
 
@@ -62,7 +68,7 @@ class Cluster:
     async def pods(self, namespace: str, selector: str) -> list[Mapping[str, Any]]:
         """The pods that a selector selects."""
         path = f"/api/v1/namespaces/{namespace}/pods"
-        return list((await self._api.call("GET", path, "pods", query={"labelSelector": selector}))["items"])
+        return list(_rows(await self._api.call("GET", path, "pods", query={"labelSelector": selector})))
 
     async def _list(self, base: str, resource: str) -> tuple[list[dict[str, Any]], int]:
         bodies: list[dict[str, Any]] = []
@@ -80,7 +86,7 @@ class Cluster:
         query = {"limit": str(PAGE)}
         while True:
             answer = await self._api.call("GET", path, resource, query=query)
-            rows += answer["items"]
+            rows += _rows(answer)
             if not (more := answer["metadata"].get("continue")):
                 return rows, version_of(answer["metadata"])
             query["continue"] = more
@@ -186,3 +192,10 @@ class Cluster:
 
 def _deployment(key: Key) -> str:
     return f"/apis/apps/v1/namespaces/{key.namespace}/deployments/{key.name}"
+
+
+def _rows(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    rows = answer.get("items")
+    if not isinstance(rows, list):
+        raise ApiError(200, "NotUnderstood", "the API server was asked for a list, and its answer has no items")
+    return rows

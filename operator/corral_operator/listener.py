@@ -17,10 +17,10 @@ from corral_operator.certificates import Certificates
 from corral_operator.counting import QueueKey
 from corral_operator.secret import RedisSecret
 
-BLOCK_S = 4.0
+BLOCK_S = 3.0
 """Seconds that Redis holds a read back while nothing happens."""
-LATE_S = 2.0
-"""Seconds beyond it after which the connection counts as lost."""
+LATE_S = 1.5
+"""Seconds beyond it after which the connection counts as lost; the look that follows has to fail within 10 s of the loss."""
 EARLY_S = 0.1
 """An empty answer that comes so much before its time says that somebody unblocked the connection."""
 PAUSE_S = 0.25

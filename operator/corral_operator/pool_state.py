@@ -35,6 +35,8 @@ FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 CONFLICT_PAUSE_S = 0.2
 PROBLEM_PAUSE_S = 5.0
+LONGEST_PROBLEM_PAUSE_S = 10.0
+"""What a user mends is seen so soon: a Secret is not watched."""
 
 
 class Look(NamedTuple):
@@ -43,6 +45,10 @@ class Look(NamedTuple):
     version: int
     at_s: float
     pods: tuple[Mapping[str, Any], ...]
+
+
+DUE = Look(-1, float("-inf"), ())
+"""In place of a look: one is due, even if all pods are ready by then. Else nobody learns how long quick ones took."""
 
 
 @dataclass(slots=True)
@@ -81,6 +87,8 @@ class PoolState:
     """The pods when they were listed last; None while nobody has to look."""
     manifest: tuple[object, Mapping[str, Any]] | None = None
     """What was rendered last, and from what."""
+    mute_until: float = float("-inf")
+    """The API server refused the status; it is not written again until then."""
     told: Mapping[str, Any] | None = None
     """The status that was written last, in this process."""
     report: Report | None = None
@@ -217,7 +225,7 @@ class PoolState:
         """Something stands against the pool that only its user can mend: look again, though not at every tick."""
         self.failures += 1
         self.asleep = False
-        self.due_at = now_s + min(LONGEST_PAUSE_S, PROBLEM_PAUSE_S * 2.0 ** min(self.failures - 1, 6))
+        self.due_at = now_s + min(LONGEST_PROBLEM_PAUSE_S, PROBLEM_PAUSE_S * self.failures)
 
     def schedule(
         self, decision: Decision | None, observed: Observed | None, deployment: Deployment | None, now_s: float

@@ -97,19 +97,22 @@ class Reconciler:
         if due:
             self._metrics.tick(now_s - min(state.due_at for state in due))
         rounds: dict[Way, tuple[RedisSecret, list[PoolState]]] = {}
+        unread: dict[Key, list[PoolState]] = {}
         for state in due:
             if state.secret_key is None:
                 self._begin([state], self._attend(state, {}))
                 continue
             content = self._secrets.fresh(state.secret_key)
             if content is None:
-                self._begin([state], self._ask_secret(state, state.secret_key))
+                unread.setdefault(state.secret_key, []).append(state)
             elif isinstance(content, Problem):
                 state.problem = content
                 self._begin([state], self._attend(state, {}))
             else:
                 self._unsettled = state.use(content) or self._unsettled
                 rounds.setdefault(way_of(content), (content, []))[1].append(state)
+        for key, states in unread.items():
+            self._begin(states, self._ask_secret(states, key))
         for secret, states in rounds.values():
             self._start_round(secret, states)
 
@@ -125,13 +128,20 @@ class Reconciler:
             redis.busy = True
             self._begin(states, self._round(redis, states))
 
-    async def _ask_secret(self, state: PoolState, key: Key) -> None:
+    async def _ask_secret(self, states: list[PoolState], key: Key) -> None:
+        """Once for all pools that use it."""
         try:
             await self._secrets.ask(key)
         except ApiError as error:
-            self._attendant.give_way(state, error)
+            for state in states:
+                self._attendant.give_way(state, error)
+        except Exception:
+            logger.exception("Secret %s: broke while it was read", key)
+            for state in states:
+                state.postpone(self._clock())
         finally:
-            state.finish(self._clock())
+            for state in states:
+                state.finish(self._clock())
             self._woken.set()
 
     async def _round(self, redis: Redis, states: list[PoolState]) -> None:
@@ -141,10 +151,12 @@ class Reconciler:
             readings = await redis.read(
                 _widest(ask for state in states for ask in state.asks(now_s)), int(time.time() * 1000)
             )
-        except BaseException:
+        except Exception:
+            logger.exception("broke while the queues of %d pools were read", len(states))
             for state in states:
+                state.postpone(now_s)  # at once it would break at once again
                 state.finish(now_s)
-            raise
+            return
         finally:
             redis.busy = False
             self._woken.set()

@@ -56,7 +56,9 @@ class Roster:
             # Its pods are looked at with every tick; at once, only what somebody else did to it.
             changed = changed and (before is None or before.generation < deployment.generation)
         for key in self._users.get(deployment.key, ()) if changed else ():
-            self._wake(self._states[key])
+            # One that used it, used another then, and is gone by now is still among them.
+            if (state := self._states.get(key)) is not None:
+                self._wake(state)
 
     def forget(self, key: Key) -> None:
         """A pool has vanished."""
@@ -89,7 +91,11 @@ class Roster:
 
     def _take(self, key: Key) -> None:
         pool = self.table.pools.get(key)
-        if pool is None or pool.deleting:
+        if pool is None:
+            return
+        if pool.deleting:
+            self.table.pools.drop(key, pool.uid, pool.version)
+            self.forget(key)
             return
         state = self._states.get(key)
         if state is None or state.pool.uid != pool.uid:

@@ -52,7 +52,7 @@ async def look_once(settings: OperatorSettings) -> Sequence[PoolState]:
     """List the pools, attend to each one time, and give what came of it. Raises ConfigurationError, ApiError."""
     metrics = OperatorMetrics()
     api = await Api.connect(metrics.api_call)
-    reconciler = Reconciler(Cluster(api, settings.namespaces, writes=not settings.dry_run), metrics)
+    reconciler = Reconciler(_cluster(api, settings), metrics)
     try:
         await reconciler.sync()
         return await reconciler.once()
@@ -61,8 +61,12 @@ async def look_once(settings: OperatorSettings) -> Sequence[PoolState]:
         await api.close()
 
 
+def _cluster(api: Api, settings: OperatorSettings) -> Cluster:
+    return Cluster(api, settings.namespaces, writes=not settings.dry_run, in_cluster=settings.in_cluster)
+
+
 async def _work(api: Api, settings: OperatorSettings, metrics: OperatorMetrics, vitals: Vitals) -> None:
-    reconciler = Reconciler(Cluster(api, settings.namespaces, writes=not settings.dry_run), metrics)
+    reconciler = Reconciler(_cluster(api, settings), metrics)
     died = asyncio.Event()
     watch = Watch(
         api.access,
@@ -72,9 +76,11 @@ async def _work(api: Api, settings: OperatorSettings, metrics: OperatorMetrics, 
         died.set,
     )
     try:
+        # Started is who asks; a restart would not bring the API server back.
+        vitals.started()
+        vitals.ready("the pools were not listed yet")
         await _first_sync(reconciler, vitals)
         watch.start()
-        vitals.started()
         logger.info(
             "watching %s%s",
             f"namespaces {', '.join(settings.namespaces)}" if settings.namespaces else "all namespaces",

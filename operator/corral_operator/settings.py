@@ -6,6 +6,7 @@ CORRAL_LIVEZ_STALL   seconds without a turn of the event loop until /livez says 
 CORRAL_LOG_FORMAT    text or json (default: text on a terminal, else json)
 CORRAL_LOG_LEVEL     debug, info, warning or error (default info)
 KUBECONFIG           the cluster, outside of one; inside of a pod its ServiceAccount says
+KUBERNETES_SERVICE_HOST   set by Kubernetes, which tells that this is a pod
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ class OperatorSettings:
 
     namespaces: tuple[str, ...] = ()
     dry_run: bool = False
+    in_cluster: bool = False
     port: int = 8080
     livez_stall: float = 120.0
     log_format: str | None = None
@@ -34,6 +36,7 @@ class OperatorSettings:
         return cls(
             namespaces=tuple(dict.fromkeys(name for name in named if name)),
             dry_run=dry_run,
+            in_cluster=bool(environ.get("KUBERNETES_SERVICE_HOST")) and not environ.get("KUBECONFIG"),
             port=shared.port,
             livez_stall=shared.livez_stall,
             log_format=shared.log_format,

@@ -66,6 +66,10 @@ class Workload:
         # The watch may be behind: only the API server knows whether the name is free.
         found = await self._door.deployment(state.key)
         if found is None:
+            current = self._table.pools.get(state.key)
+            if current is None or current.uid != state.pool.uid:
+                # Else the name could go to a pool that is gone, while another of that name makes its own.
+                raise ApiError(409, "Gone", f"pool {state.key} was deleted meanwhile")
             found = await self._door.create(manifest)
             logger.info("%s: made Deployment %s", state.key, found.key.name)
         if found.owner_uid != state.pool.uid:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 # Everything that the operator asks of the API server: a verb more is a right that nobody needs, one less a 403.
 OPERATOR = {
-    ("corral.dev", "workerpools", "get"),
     ("corral.dev", "workerpools", "list"),
     ("corral.dev", "workerpools", "watch"),
     ("corral.dev", "workerpools/status", "patch"),

@@ -2,7 +2,7 @@
 {{- define "corral.operatorRules" -}}
 - apiGroups: [corral.dev]
   resources: [workerpools]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [corral.dev]
   resources: [workerpools/status]
   verbs: [patch]
