@@ -171,7 +171,11 @@ class Attendant:
         """Status and events; False when the pool has vanished. Raises ApiError."""
         previous, now_s = state.pool.status, self._clock()
         status = status_of(report, previous)
-        if not self._door.writes or now_s < state.mute_until or not write_now(state.told or previous, status, now_s - state.reported_at):
+        if (
+            not self._door.writes
+            or now_s < state.mute_until
+            or not write_now(state.told or previous, status, now_s - state.reported_at)
+        ):
             return True
         try:
             written = await self._door.write_status(state.pool, status)

@@ -11,9 +11,10 @@ from corral_operator.table import Pool
 
 
 class Door(Protocol):
-    """`writes` False: a dry run, nothing is to be changed."""
+    """`writes` False: a dry run, nothing is to be changed. `in_cluster`: we are a pod, though in another namespace."""
 
     writes: bool
+    in_cluster: bool
 
     async def pools(self) -> tuple[list[Pool], int]:
         """All pools, and the version that the list is of."""

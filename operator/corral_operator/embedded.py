@@ -1,6 +1,7 @@
 """A Valkey server of one's own for the length of a `with` block: a free port of 127.0.0.1, a temporary folder.
 
-Nothing is saved. Process and folder are gone when the block ends, however it ends.
+Nothing is saved. Process and folder are gone when the block ends, however it ends; when this process is killed in the
+middle of it, the folder is left behind.
 """
 
 import shutil
@@ -16,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from corral.errors import ConfigurationError, CorralError
+from corral_operator.lifeline import Lifeline
 
 HOST = "127.0.0.1"
 READY_S = 10.0
@@ -35,6 +37,7 @@ class EmbeddedServer:
         self.port = 0
         self.version = ""
         self._process: subprocess.Popen[bytes] | None = None
+        self._lifeline: Lifeline | None = None
 
     @property
     def url(self) -> str:
@@ -71,6 +74,7 @@ class EmbeddedServer:
                 )
             except OSError as error:
                 raise CorralError(f"{program} cannot be run here: {error}") from error
+        self._lifeline = Lifeline(self._process.pid)
         return self._answers()
 
     def _answers(self) -> bool:
@@ -104,6 +108,8 @@ class EmbeddedServer:
         if process is not None:
             process.kill()
             process.wait()
+        if self._lifeline is not None:
+            self._lifeline.release()
 
 
 def find_program() -> str:

@@ -21,6 +21,9 @@ GROUP, VERSION, PLURAL = "corral.dev", "v1alpha1", "workerpools"
 STOPPED_WITHIN = 2.0
 """Seconds that kopf gets to end; its thread does not keep the process alive."""
 
+# Nobody hears of it, for it stands alone. Left to itself, kopf asks for the user's name, and an image's may have none.
+_IDENTITY: Any = "corral-operator"
+
 logger = logging.getLogger("corral.operator.watch")
 
 # kopf says that it does not hear signals in this thread; it is not meant to.
@@ -67,6 +70,7 @@ class Watch:
             kopf.run(
                 registry=self._registry(),
                 settings=_settings(),
+                identity=_IDENTITY,
                 standalone=True,
                 clusterwide=not self._namespaces,
                 namespaces=self._namespaces,

@@ -24,8 +24,9 @@ def news(previous: Mapping[str, Any], status: Mapping[str, Any]) -> list[News]:
     scaled = status.get("lastScale")
     if scaled and scaled != previous.get("lastScale"):
         reason = "ScaledUp" if scaled["to"] > scaled["from"] else "ScaledDown"
-        why = (status.get("decision") or {}).get("text") or scaled["reason"]
-        told.append(News(reason, f"from {scaled['from']} to {scaled['to']}; {why}"))
+        # The sentence begins with the number, which is said here already.
+        _, _, because = ((status.get("decision") or {}).get("text") or "").partition(": ")
+        told.append(News(reason, f"from {scaled['from']} to {scaled['to']}: {because or scaled['reason']}"))
     before = {row["type"]: row for row in _rows(previous)}
     for row in _rows(status):
         was = before.get(row["type"], {})

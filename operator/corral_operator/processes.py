@@ -10,20 +10,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from corral.errors import ConfigurationError
 from corral_operator.deployment import Deployment, Key
-from corral_operator.local_environment import container_environment, inherited
-from corral_operator.pool_file import command_of
+from corral_operator.local_environment import container_environment, elsewhere, expanded, inherited
+from corral_operator.obituary import obituaries
+from corral_operator.pool_file import command_of, worker_of
 from corral_operator.refusal import ApiError
 from corral_operator.render import POOL, RENDERED, deployment
 from corral_operator.replica import Replica, ReplicaState
-from corral_operator.secret import read_secret
+from corral_operator.secret import SecretProblem, read_secret
 from corral_operator.spec import PoolSpec, Runtime, read_spec
 from corral_operator.table import Pool
 
 LOOK_S = 0.1
 """Seconds between two looks at the processes: they have no event to wait for."""
 
+REPLICA_DIED = "ReplicaDied"
+
 Told = Callable[[Pool, str, str, bool], None]
+"""An event: the pool, its reason, its text, and whether it is a warning."""
 
 
 @dataclass(slots=True)
@@ -56,6 +61,7 @@ class Processes:
         writes: bool = True,
     ) -> None:
         self.writes = writes
+        self.in_cluster = False
         self._pools = {pool.key: pool for pool in pools}
         self._url = url
         self._folder = folder
@@ -99,6 +105,8 @@ class Processes:
 
     async def scale(self, key: Key, replicas: int) -> int:
         workload = self._workloads[key]
+        if not self.writes:
+            return workload.version  # what decided so did not know yet that all are ending
         workload.replicas = replicas
         workload.generation += 1
         workload.version += 1
@@ -121,11 +129,19 @@ class Processes:
 
     # --- the processes ---
 
-    def check(self, pool: Pool) -> None:
-        """Raises ConfigurationError when a replica of this pool could not be run here."""
+    def check(self, pool: Pool) -> list[str]:
+        """What a replica of this pool will miss here, though it can be run. Raises ConfigurationError when it cannot."""
         spec = read_spec(pool.key.name, pool.key.namespace, pool.spec)
-        secret = read_secret(spec.redis_secret, self._content())
-        self._environment(spec, deployment(spec, secret, pool_uid=pool.uid), f"{pool.key.name}-1")
+        try:
+            secret = read_secret(spec.redis_secret, self._content())
+        except SecretProblem as error:
+            raise ConfigurationError(f"the address of Redis: {error.text}") from None
+        manifest = deployment(spec, secret, pool_uid=pool.uid)
+        self._environment(spec, manifest, f"{pool.key.name}-1")
+        return [
+            f"{name} (envFrom) is not here; set what the worker needs of it in the environment of corral up"
+            for name in elsewhere(worker_of(manifest["spec"]["template"]))
+        ]
 
     def replicas(self, key: Key) -> Sequence[Replica]:
         """Those of a pool."""
@@ -140,7 +156,8 @@ class Processes:
             await asyncio.sleep(LOOK_S)
 
     async def drain(self) -> None:
-        """SIGTERM to all, and back when they are gone. A second call meanwhile tells them to hand back at once."""
+        """SIGTERM to all, and back when they are gone. From now on none is started, whatever is decided."""
+        self.writes = False
         for replica in self._all():
             replica.stop()
         while self._all():
@@ -150,7 +167,7 @@ class Processes:
     def hurry(self) -> None:
         """Those that are ending hand their jobs back now."""
         for replica in self._all():
-            replica.stop()
+            replica.hurry()
 
     def kill(self) -> None:
         """Nothing is left behind."""
@@ -166,12 +183,11 @@ class Processes:
     async def _look(self) -> list[_Workload]:
         """What became of each process; gives the workloads that changed."""
         changed = []
-        for workload in self._workloads.values():
-            news = [await replica.look() for replica in tuple(workload.running)]
-            for replica in workload.running:
-                if replica.trouble is not None and replica.state in (ReplicaState.WAITING, ReplicaState.GONE):
-                    self._told(workload.pool, "ReplicaDied", _obituary(replica), True)
-                    replica.trouble = None
+        # A copy: a Deployment may be made meanwhile.
+        for workload in tuple(self._workloads.values()):
+            news = await asyncio.gather(*(replica.look() for replica in workload.running))
+            for text in obituaries(workload.running):
+                self._told(workload.pool, REPLICA_DIED, text, True)
             workload.running = [row for row in workload.running if row.state is not ReplicaState.GONE]
             if any(news):
                 workload.version += 1
@@ -183,10 +199,11 @@ class Processes:
         spec = read_spec(pool.key.name, pool.key.namespace, pool.spec)
         workload.made += 1
         name = f"{pool.key.name}-{workload.made}"
+        environment = self._environment(spec, workload.manifest, name)
         replica = Replica(
             name=name,
-            command=command_of(pool),
-            environment=self._environment(spec, workload.manifest, name),
+            command=[expanded(word, environment) for word in command_of(pool)],
+            environment=environment,
             log=self._folder / f"{name}.log",
             probed=spec.runtime is Runtime.CORRAL,
             grace_s=spec.grace_s,
@@ -195,10 +212,8 @@ class Processes:
         replica.start()
 
     def _environment(self, spec: PoolSpec, manifest: Mapping[str, Any], name: str) -> dict[str, str]:
-        containers = manifest["spec"]["template"]["spec"]["containers"]
-        container = next((row for row in containers if row.get("name") == "worker"), containers[0])
         values = container_environment(
-            container,
+            worker_of(manifest["spec"]["template"]),
             pool=spec.name,
             secret_name=spec.redis_secret,
             secret={"url": self._url},
@@ -228,8 +243,3 @@ def _deployment(workload: _Workload) -> Deployment:
         quota_text=None,
         stuck=False,
     )
-
-
-def _obituary(replica: Replica) -> str:
-    words = replica.last_words()
-    return f"{replica.name} {replica.trouble}" + (f": {words}" if words else "")

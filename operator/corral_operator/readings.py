@@ -13,8 +13,9 @@ from corral_operator.counting import Ask, QueueKey, age_commands, commands, coun
 from corral_operator.observed import QueueReading, Reading
 from corral_operator.secret import RedisSecret
 
-READ_S = 4.0
-"""Seconds that a read may take, connecting included: an outage is to be told within 10 s."""
+READ_S = 3.0
+"""Seconds that a read may take, connecting included: an outage is to be told within 10 s, and a sleeping pool's read may
+have to wait for another's to fail."""
 QUEUES_PER_TRIP = 500
 """More go in several round trips, which keeps the buffers of both sides small."""
 

@@ -2,19 +2,26 @@
 
 starting --ready--> ready --dies--> waiting --pause over--> starting
     any --SIGTERM--> ending --> gone
+
+What it started goes with it, as a container's processes go with the first of them.
 """
 
 import asyncio
+import os
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+from corral_operator.last_words import last_words
+from corral_operator.lifeline import Lifeline
 
 PROBE_S = 1.0
 """Seconds that a probe may take."""
@@ -25,6 +32,9 @@ LONGEST_PAUSE_S = 30.0
 
 STEADY_S = 60.0
 """A process that lived so long is started anew as if it had never died."""
+
+HURRY_S = 10.0
+"""How long one may take that is told to hand its jobs back at once."""
 
 HOST = "127.0.0.1"
 
@@ -60,6 +70,7 @@ class Replica:
     trouble: str | None = None
     """How it died last."""
     _process: subprocess.Popen[bytes] | None = None
+    _lifeline: Lifeline | None = None
     _port: int = 0
     _began: float = 0.0
     _again_at: float = 0.0
@@ -85,9 +96,12 @@ class Replica:
                     # Ctrl-C is for `corral up`, which then ends its replicas itself.
                     start_new_session=True,
                 )
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self._process = None
-            self._died(f"cannot be started: {error.strerror or error}")
+            what = getattr(error, "filename", None) or self.command[0]
+            self._died(f"cannot be started: {what}: {getattr(error, 'strerror', None) or error}")
+        else:
+            self._lifeline = Lifeline(self._process.pid)
 
     @property
     def pid(self) -> int | None:
@@ -97,7 +111,9 @@ class Replica:
     async def look(self) -> bool:
         """See what became of it, and do what is due; True when its state changed."""
         before = (self.state, self.restarts)
-        code = self._process.poll() if self._process is not None else None
+        code = self._code()
+        if self.state is ReplicaState.GONE:
+            return False
         if self.state is ReplicaState.ENDING:
             self._end(code)
         elif self.state is ReplicaState.WAITING:
@@ -105,26 +121,36 @@ class Replica:
                 self.restarts += 1
                 self.start()
         elif code is not None:
-            self._died(f"ended with exit code {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}")
+            self._died(self._ended_how(code))
         elif self.state is ReplicaState.STARTING and await self._ready():
-            self.state, self.ready_at = ReplicaState.READY, time.time()
+            self._begun()
         return before != (self.state, self.restarts)
 
     def stop(self) -> None:
-        """SIGTERM: finish what runs, take nothing more. A second time: hand it back at once."""
-        again = self.state is ReplicaState.ENDING
-        self.state = ReplicaState.ENDING
-        if not again:
+        """SIGTERM: finish what runs, take nothing more. One that ends already is left to it."""
+        if self.state not in (ReplicaState.ENDING, ReplicaState.GONE):
+            self.state = ReplicaState.ENDING
             self._kill_at = time.monotonic() + self.grace_s
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
+            self._terminate()
+
+    def hurry(self) -> None:
+        """SIGTERM once more to one that ends: hand back what runs now."""
+        if self.state is ReplicaState.ENDING:
+            self._kill_at = min(self._kill_at, time.monotonic() + HURRY_S)
+            self._terminate()
 
     def kill(self) -> None:
         """SIGKILL, and back when it is dead: nothing outlives `corral up`."""
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and self._code() is None:
             self._process.kill()
             self._process.wait()
+            self._buried(self._process.pid)
         self.state = ReplicaState.GONE
+
+    @property
+    def again_in_s(self) -> float:
+        """Seconds until it is started anew, while it waits for that."""
+        return max(0.0, self._again_at - time.monotonic())
 
     def pod(self) -> Mapping[str, Any]:
         """As the API server would tell of it."""
@@ -144,20 +170,42 @@ class Replica:
             },
         }
 
-    def last_words(self) -> str:
-        """The last line of its log."""
-        try:
-            lines = self.log.read_text(errors="replace").split("\n")
-        except OSError:
-            return ""
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")[-300:]
+    def _code(self) -> int | None:
+        """How its process ended; None while it runs, or when there never was one."""
+        if self._process is None:
+            return None
+        known, code = self._process.returncode, self._process.poll()
+        if known is None and code is not None:
+            self._buried(self._process.pid)
+        return code
+
+    def _buried(self, pid: int) -> None:
+        """The process has ended."""
+        with suppress(ProcessLookupError, PermissionError):  # it started none, or none that is left
+            os.killpg(pid, signal.SIGKILL)
+        if self._lifeline is not None:
+            self._lifeline.release()
+
+    def _terminate(self) -> None:
+        if self._process is not None and self._code() is None:
+            self._process.terminate()
+
+    def _begun(self) -> None:
+        if self.state is ReplicaState.STARTING:  # and was not told to end while it was asked
+            self.state, self.ready_at = ReplicaState.READY, time.time()
 
     def _end(self, code: int | None) -> None:
         if self._process is None or code is not None:
             self.state = ReplicaState.GONE
         elif time.monotonic() >= self._kill_at:
-            self.trouble = f"did not end within {self.grace_s:g} s of SIGTERM and was killed"
+            self.trouble = "did not end in time after SIGTERM and was killed"
             self._process.kill()
+
+    def _ended_how(self, code: int) -> str:
+        if code < 0:
+            return f"was ended by {_named(-code)}"
+        words = last_words(self.log)
+        return f"ended with exit code {code}" + (f": {words}" if words else "")
 
     def _died(self, how: str) -> None:
         now = time.monotonic()
@@ -178,6 +226,13 @@ class Replica:
                     writer.close()
         except (OSError, TimeoutError):
             return False
+
+
+def _named(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _free_port() -> int:

@@ -15,7 +15,8 @@ import binascii
 import hashlib
 from base64 import b64decode
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
 
 from corral.url import DEFAULT_PORT, build_url, wrong_with_host, wrong_with_port, wrong_with_url
 
@@ -81,6 +82,21 @@ def read_secret(name: str, data: Mapping[str, str]) -> RedisSecret:
         key=texts.get("tls.key"),
         digest=_digest({key: raw[key] for key in (*parts, *TLS_FILES) if key in texts}),
     )
+
+
+def seen_from_elsewhere(secret: RedisSecret, namespace: str) -> RedisSecret:
+    """The same for a pod of another namespace than the Secret's: its pods find a Service of their own as plain `redis`.
+
+    Ended by `svc`, so that no resolver ever looks for it outside of the cluster.
+    """
+    parts = urlsplit(secret.url)
+    host = parts.hostname
+    if parts.scheme == "unix" or not host or host == "localhost" or not host.isascii() or {".", ":"} & set(host):
+        return secret
+    login, at, _ = parts.netloc.rpartition("@")
+    port = "" if parts.port is None else f":{parts.port}"
+    place = parts._replace(netloc=f"{login}{at}{host}.{namespace}.svc{port}")
+    return replace(secret, url=place.geturl())
 
 
 def _built(name: str, data: Mapping[str, str], texts: Mapping[str, str], *, tls: bool) -> str:

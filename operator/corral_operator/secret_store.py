@@ -7,7 +7,7 @@ from corral_operator.deployment import Key
 from corral_operator.door import Door
 from corral_operator.refusal import ApiError
 from corral_operator.report import Problem
-from corral_operator.secret import RedisSecret, SecretProblem, read_secret
+from corral_operator.secret import RedisSecret, SecretProblem, read_secret, seen_from_elsewhere
 
 FRESH_S = 60.0
 """How long a content that served is believed."""
@@ -43,7 +43,10 @@ class SecretStore:
     async def ask(self, key: Key) -> RedisSecret | Problem:
         """Read it. While the API server does not answer, what was known holds; raises ApiError when nothing was."""
         try:
-            content: RedisSecret | Problem = read_secret(key.name, await self._door.secret(key))
+            secret = read_secret(key.name, await self._door.secret(key))
+            content: RedisSecret | Problem = (
+                seen_from_elsewhere(secret, key.namespace) if self._door.in_cluster else secret
+            )
         except SecretProblem as error:
             content = Problem(error.cause, error.text)
         except ApiError as error:

@@ -14,13 +14,16 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "up",
         help="run WorkerPools on this machine, without a cluster",
         description="Read WorkerPools from a file, and run as many worker processes in the current folder as their "
-        "queues need. The first Ctrl-C lets running jobs finish, a second one hands them back.",
+        "queues need: command and args of the container called worker, without its image. The first Ctrl-C lets "
+        "running jobs finish, a second one hands them back.",
     )
     up.add_argument("pools", metavar="POOLS.YAML", help="the manifests; - is standard input")
     up.add_argument(
-        "--redis", metavar="URL", help="the Redis of all pools (default REDIS_URL, else a Valkey server of its own)"
+        "--redis",
+        metavar="URL",
+        help="the Redis of all pools, whatever their Secrets say (default REDIS_URL, else a Valkey server of its own)",
     )
-    up.add_argument("--dry-run", action="store_true", help="decide and show, but start no process")
+    up.add_argument("--dry-run", action="store_true", help="decide and show, but start no worker")
     up.set_defaults(run=run)
 
 

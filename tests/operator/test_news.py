@@ -20,10 +20,10 @@ def _status(*rows: dict[str, str], **more: Any) -> dict[str, Any]:
 def test_a_scaling_is_told_with_the_sentence_of_the_decision() -> None:
     scaled = {"from": 0, "to": 3, "at": "2026-01-01T00:00:00Z", "reason": "Drain"}
     status = _status(lastScale=scaled, decision={"text": "3 replicas: because"})
-    assert news({}, status) == [News("ScaledUp", "from 0 to 3; 3 replicas: because")]
+    assert news({}, status) == [News("ScaledUp", "from 0 to 3: because")]
     assert news(status, status) == []
     down = _status(lastScale={**scaled, "from": 3, "to": 1})
-    assert news(status, down) == [News("ScaledDown", "from 3 to 1; Drain")]
+    assert news(status, down) == [News("ScaledDown", "from 3 to 1: Drain")]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corral_operator.secret import RedisSecret, SecretProblem, read_secret
+from corral_operator.secret import RedisSecret, SecretProblem, read_secret, seen_from_elsewhere
 
 WORD = "s3cret"
 CA = "-----BEGIN CERTIFICATE-----\nY2E=\n-----END CERTIFICATE-----"
@@ -123,6 +123,32 @@ def test_a_repr_shows_no_value() -> None:
     assert WORD not in shown
     assert "BEGIN" not in shown
     assert "redis" not in shown.replace("RedisSecret", "")
+
+
+@pytest.mark.parametrize(
+    ("texts", "url"),
+    [
+        ({"url": "redis://:p%40ss@redis:6379/3"}, "redis://:p%40ss@redis.shop.svc:6379/3"),
+        ({"url": "rediss://ada:pass@redis"}, "rediss://ada:pass@redis.shop.svc"),
+        ({"host": "redis", "password": "p@ss"}, "redis://:p%40ss@redis.shop.svc:6379"),
+        *(
+            ({"url": url}, url)
+            for url in (
+                "redis://redis.example:6379/0",
+                "redis://redis.data.svc",
+                "redis://:pass@127.0.0.1:6379",
+                "redis://[fd00::1]:6379",
+                "redis://localhost:6379",
+                "unix:///run/redis.sock",
+            )
+        ),
+    ],
+)
+def test_a_bare_host_name_means_a_service_of_the_secrets_namespace(texts: dict[str, str | bytes], url: str) -> None:
+    secret = read(texts)
+    seen = seen_from_elsewhere(secret, "shop")
+    assert seen.url == url
+    assert (seen.digest, seen.parts) == (secret.digest, secret.parts), "the pods would be rolled"
 
 
 def test_the_digest_follows_what_is_used_and_nothing_else() -> None:
