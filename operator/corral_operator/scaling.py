@@ -60,7 +60,10 @@ class _Choice:
     held: Held | None = None
 
     def at_least(self, floor: int, reason: Reason) -> "_Choice":
-        return _Choice(floor, reason, self.held) if floor > self.replicas else self
+        if floor <= self.replicas:
+            return self
+        held = self.held if self.held is not None and self.held.wanted > floor else None
+        return _Choice(floor, reason, held)
 
     def held_at(self, replicas: int, because: Reason) -> "_Choice":
         return self if replicas == self.replicas else _Choice(replicas, because, Held(self.replicas, because))
@@ -97,6 +100,9 @@ def decide(
     memory = replace(memory, wishes=wishes, idle=idle, untaken=untaken)
 
     choice = _narrow(policy, _wished(wanted, present), wanted, idleness, demand.active, observed, memory)
+    if choice.reason is Reason.IDLE:
+        # Zero overrides what arrived before it: the job that ends it is one job, not the rate of minutes ago.
+        memory = replace(memory, wishes=Wishes.begin(0, now_s))
     because = reason_text(choice.reason, policy, demand, observed, idleness, pod_start_s)
     decision = Decision(
         replicas=choice.replicas,

@@ -216,6 +216,29 @@ def test_it_never_goes_to_zero_while_a_delayed_job_is_due_soon() -> None:
     assert story.see(waiting).reason is Reason.DUE_SOON
 
 
+def test_zero_forgets_what_arrived_before_it() -> None:
+    story = Story(replace(POOL, idle_after_s=4.0), present=6)
+    # What was learned of arrivals outlasts the jobs by minutes.
+    story.go_on(60, quiet(), lessons=arriving(0.5))
+    assert story.present == 0
+    due = quiet(delayed=1, next_due_ms=round((story.now_s + POD_START_S + 2) * 1000))
+    decision = story.look(due, lessons=arriving(0.5))
+    assert (decision.replicas, decision.reason, decision.text) == (
+        1,
+        Reason.DUE_SOON,
+        "1 replica: a delayed job is due in 12 s; 6 are wanted, but the window of the behavior holds it",
+    )
+
+
+def test_a_floor_that_gives_what_is_held_back_says_nothing_of_it() -> None:
+    story = Story(replace(POOL, idle_after_s=4.0), present=6)
+    story.go_on(60, quiet(), lessons=arriving(0.01, 0.1))
+    decision = story.look(
+        quiet(delayed=1, next_due_ms=round((story.now_s + POD_START_S + 2) * 1000)), lessons=arriving(0.01, 0.1)
+    )
+    assert (decision.text, decision.held) == ("1 replica: a delayed job is due in 12 s", None)
+
+
 def test_delayed_jobs_that_fall_due_within_a_pod_start_get_their_pods_now() -> None:
     story = Story()
     soon = quiet(delayed=60, soon_due=60, next_due_ms=round((story.now_s + 9) * 1000))
