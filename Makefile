@@ -39,7 +39,7 @@ bench: $(STAMP) redis-server $(NODE_MODULES) ## measure jobs per second beside N
 
 clean: ## remove what make made
 	rm -rf $(VENV) dist build tests/interop/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find worker operator tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	find worker operator manifests tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -1,6 +1,6 @@
 """A real BullMQ producer in Node, where there is one: a Node child that finds a bullmq and adds jobs with it.
 
-Looked for in the checkout's tests/interop, in the current folder and above it, and in NODE_PATH.
+Looked for in the checkout's tests/interop, in the folder that the demo was started in and above it, and in NODE_PATH.
 """
 
 import asyncio
@@ -44,8 +44,14 @@ class NodeMissing(Exception):
     """There is no BullMQ of Node here; the text says what is missing."""
 
 
-async def add_from_node(jobs: Sequence[JobSpec], queue: str, url: str) -> str:
-    """Add jobs through Node's BullMQ; gives its version. Raises NodeMissing.
+def node_folders() -> list[Path]:
+    """Where to look for a bullmq, if the demo is started here."""
+    checkout = Path(__file__).resolve().parents[2] / "tests" / "interop"
+    return [folder for folder in (checkout, Path.cwd()) if folder.is_dir()]
+
+
+async def add_from_node(jobs: Sequence[JobSpec], queue: str, url: str, folders: Sequence[Path]) -> str:
+    """Add jobs through the BullMQ that one of the folders has; gives its version. Raises NodeMissing.
 
     A Node that fails may have added some of them: jobs with ids of their own can safely be added again.
     """
@@ -54,7 +60,7 @@ async def add_from_node(jobs: Sequence[JobSpec], queue: str, url: str) -> str:
         raise NodeMissing("node is not on PATH")
     address = urlsplit(url)
     order = {
-        "folders": [str(folder) for folder in _folders()],
+        "folders": [str(folder) for folder in folders],
         "queue": queue,
         "connection": {"host": address.hostname, "port": address.port, "maxRetriesPerRequest": None},
         "jobs": [{"name": job.name, "data": job.data, "opts": job.opts.to_wire()} for job in jobs],
@@ -63,11 +69,6 @@ async def add_from_node(jobs: Sequence[JobSpec], queue: str, url: str) -> str:
     if "version" not in answer:
         raise NodeMissing(answer.get("missing", "node did not say what it did"))
     return answer["version"]
-
-
-def _folders() -> list[Path]:
-    checkout = Path(__file__).resolve().parents[2] / "tests" / "interop"
-    return [folder for folder in (checkout, Path.cwd()) if folder.is_dir()]
 
 
 async def _run(node: str, order: str) -> dict[str, str]:

@@ -1,151 +1,184 @@
 """The demo's acts, in order. What came of them is told at the end by `demo_tally`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from corral import JobSpec, Queue
+from corral.connection import Lines
 from corral_operator import demo_load
-from corral_operator.demo_fleet import Fleet, WorkerProcess
+from corral_operator.demo_holders import holders
+from corral_operator.demo_load import LONG, MAILS
 from corral_operator.demo_node import NodeMissing, add_from_node
-from corral_operator.demo_view import View
-from corral_operator.demo_watch import Watch
+from corral_operator.idleness import idle_after_s
+from corral_operator.local_run import LocalRun, LocalView
+from corral_operator.pool_state import PoolState
+from corral_operator.replica import Replica, ReplicaState
+from corral_operator.sentences import count, span
 
-LOOK_EVERY_S = 0.25
+PART_S = 1.0
+"""Seconds between two parts of the load."""
+
 HELD_AT_LEAST = 3
-"""Reports that the worker must hold that is killed."""
+"""Long jobs that the worker must hold that is killed."""
+
+ASLEEP_S = 6.0
+"""Seconds that a pool sleeps with a delayed job in it before it has to start a worker."""
+
+REMINDER_MOST_S = 20.0
+"""A slow machine learns of slow starts; the whole must end within its time."""
 
 
 @dataclass(slots=True)
 class Stage:
     """What the acts work with, and what they leave for the summary."""
 
-    queue: Queue
+    queues: Mapping[str, Queue]
+    lines: Lines
     redis_url: str
-    fleet: Fleet
-    watch: Watch
-    view: View
-    added: dict[str, str] = field(default_factory=dict)
-    """id -> name of every job that was added."""
-    node_note: str = "it was not asked yet"
-    killed: str = "nobody was killed"
-    held: int = 0
-    """Jobs that the killed worker held when it was dead."""
+    node_folders: Sequence[Path]
+    run: LocalRun
+    view: LocalView
+    added: dict[str, dict[str, str]] = field(default_factory=dict)
+    """id -> name of every job that was added, by queue."""
+    node_note: str = "Node was not asked"
+    killed_note: str = "nobody was killed"
+    reminder: str | None = None
+    """id of the delayed job that wakes a pool."""
+    woken_note: str = "no pool was woken"
 
 
 async def play(stage: Stage) -> None:
-    """All acts; back when no job is left to run. Raises CorralError when a worker ends by itself."""
-    async with _shown(stage):
-        await _started(stage, 2)
-        # The crash does not wait for Node, whose start may take longer than the reports.
-        await asyncio.gather(_nodes_share(stage), _crash(stage))
-        await _until(stage, lambda: _nothing_left(stage))
+    """All acts; back when every pool is at zero again."""
+    # The load does not wait for Node, whose start may take seconds.
+    await asyncio.gather(_nodes_share(stage), _crash(stage))
+    await _finished(stage)
+    stage.view.tell("every queue is empty and every pool at zero: now a delayed job")
+    await _reminder(stage)
+    await _finished(stage)
+    stage.view.tell("every pool is back at zero")
 
 
 async def _crash(stage: Stage) -> None:
-    await _first_burst(stage)
-    await _kill_one(stage)
-    await asyncio.gather(_second_burst(stage), _started(stage, 1), _recovered(stage))
+    for jobs in demo_load.rising():
+        await asyncio.gather(*(_add(stage, queue, specs) for queue, specs in jobs.items()))
+        stage.view.tell(f"added {' and '.join(count(len(specs), name) for name, specs in _named(jobs))}")
+        await asyncio.sleep(PART_S)
+    if (victim := await _victim(stage)) is not None:
+        await _kill(stage, victim)
 
 
-@asynccontextmanager
-async def _shown(stage: Stage) -> AsyncIterator[None]:
-    """Keep the view fresh meanwhile."""
-
-    async def loop() -> None:
-        while True:
-            stage.view.show(await stage.watch.look())
-            await asyncio.sleep(LOOK_EVERY_S)
-
-    task = asyncio.create_task(loop())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-async def _until(stage: Stage, check: Callable[[], Awaitable[bool]]) -> None:
-    while not await check():
-        stage.fleet.check()
-        await asyncio.sleep(0.05)
-
-
-async def _started(stage: Stage, number: int) -> None:
-    new = [stage.fleet.start() for _ in range(number)]
-    stage.view.tell(f"starting {' and '.join(f'{worker.name} (pid {worker.pid})' for worker in new)}")
-    await _until(stage, lambda: stage.watch.present(new))
-    for worker in new:
-        worker.state = "working"
-
-
-async def _add(stage: Stage, jobs: Sequence[JobSpec]) -> None:
-    await stage.queue.add_bulk(jobs)
-    _note_added(stage, jobs)
-
-
-def _note_added(stage: Stage, jobs: Sequence[JobSpec]) -> None:
-    stage.added.update({str(job.opts.job_id): job.name for job in jobs})
-
-
-async def _first_burst(stage: Stage) -> None:
-    jobs = demo_load.first_burst()
-    await _add(stage, jobs)
-    stage.view.tell(f"added {len(jobs)} jobs at once: mails, some later, some first, some that fail, long reports")
+def _named(jobs: demo_load.Jobs) -> list[tuple[str, Sequence[JobSpec]]]:
+    return [(queue.removesuffix("s"), specs) for queue, specs in jobs.items()]
 
 
 async def _nodes_share(stage: Stage) -> None:
     jobs = demo_load.nodes_share()
     try:
-        version = await add_from_node(jobs, stage.queue.name, stage.redis_url)
+        version = await add_from_node(jobs, MAILS, stage.redis_url, stage.node_folders)
     except NodeMissing as missing:
-        await _add(stage, jobs)
+        await _add(stage, MAILS, jobs)
         stage.node_note = f"Node's BullMQ: not found, all jobs added from Python ({missing})"
         stage.view.tell(stage.node_note)
         return
-    _note_added(stage, jobs)
+    _note_added(stage, MAILS, jobs)
     stage.node_note = f"{len(jobs)} of them added by Node's BullMQ {version}"
-    stage.view.tell(f"Node's BullMQ {version} added {len(jobs)} jobs to the same queue")
+    stage.view.tell(f"Node's BullMQ {version} added {len(jobs)} jobs to the mails")
 
 
-async def _kill_one(stage: Stage) -> None:
-    """SIGKILL to a worker that is in the middle of reports."""
-    victims: list[WorkerProcess] = []
-
-    async def found() -> bool:
-        holders = await stage.watch.holders()
-        for worker in stage.fleet.workers:
-            reports = [id for id, name in holders.items() if name == worker.name and stage.added.get(id) == "report"]
-            if len(reports) >= HELD_AT_LEAST:
-                victims.append(worker)
-        return bool(victims)
-
-    await _until(stage, found)
-    worker = victims[0]
-    stage.fleet.kill(worker)
-    # Counted when it is dead: nobody finishes these any more, so the number is exact.
-    stage.held = list((await stage.watch.holders()).values()).count(worker.name)
-    stage.killed = worker.name
-    stage.view.tell(f"killed {worker.name} (pid {worker.pid}, SIGKILL) while it held {stage.held} jobs")
+async def _add(stage: Stage, queue: str, jobs: Sequence[JobSpec]) -> None:
+    await stage.queues[queue].add_bulk(jobs)
+    _note_added(stage, queue, jobs)
 
 
-async def _second_burst(stage: Stage) -> None:
-    jobs = demo_load.second_burst()
-    await _add(stage, jobs)
-    stage.view.tell(f"added {len(jobs)} more jobs; those of {stage.killed} are recovered when their locks run out")
+def _note_added(stage: Stage, queue: str, jobs: Sequence[JobSpec]) -> None:
+    stage.added.setdefault(queue, {}).update({str(job.opts.job_id): job.name for job in jobs})
 
 
-async def _recovered(stage: Stage) -> None:
-    """Until another worker, or the queue, has every job that the dead one held."""
+async def _victim(stage: Stage) -> Replica | None:
+    """A worker in the middle of long jobs; None when these are over before anybody held enough of them."""
+    queue = stage.queues[MAILS]
+    while (await queue.get_job_counts()).unfinished:
+        held = await holders(stage.lines, queue.keys)
+        long = Counter(name for job_id, name in held.items() if stage.added[MAILS].get(job_id) == LONG)
+        for name, number in long.most_common(1):
+            replica = next((row for row in _mailers(stage) if row.name == name), None)
+            if number >= HELD_AT_LEAST and replica is not None:
+                return replica
+        await asyncio.sleep(0.1)
+    return None
+
+
+async def _kill(stage: Stage, victim: Replica) -> None:
+    """SIGKILL, as the kernel does when memory is short. Back when its jobs have been recovered."""
+    if victim.pid is None:
+        return
+    os.kill(victim.pid, signal.SIGKILL)
+    await _until(lambda: victim.state is not ReplicaState.READY)
+    # Counted when it is dead and not yet started anew: nobody finishes these any more, so the number is exact.
+    queue = stage.queues[MAILS]
+    held = [job_id for job_id, name in (await holders(stage.lines, queue.keys)).items() if name == victim.name]
+    stage.killed_note = f"{victim.name} held {len(held)} when it was killed"
+    stage.view.tell(f"killed {victim.name} (SIGKILL) while it held {count(len(held), 'job')}")
 
     async def are_back() -> bool:
-        return stage.killed not in (await stage.watch.holders()).values()
+        jobs = await asyncio.gather(*(queue.get_job(job_id) for job_id in held))
+        return all(job is None or job.stalled_counter or job.finished_on for job in jobs)
 
-    await _until(stage, are_back)
-    stage.view.tell(f"the {stage.held} jobs of {stage.killed} have been recovered")
+    await _until(are_back)
+    stage.view.tell(f"the {count(len(held), 'job')} of {victim.name} have been recovered")
 
 
-async def _nothing_left(stage: Stage) -> bool:
-    return (await stage.queue.get_job_counts()).unfinished == 0
+async def _reminder(stage: Stage) -> None:
+    """A delayed job, due so late that its pool sleeps a while before it has to start a worker."""
+    state = _mail_pool(stage)
+    assert state.spec is not None  # `find_files` has good ones
+    lead_s = state.pod_start_s + idle_after_s(state.spec, state.pod_start_s)
+    job = demo_load.reminder(min(REMINDER_MOST_S, lead_s + ASLEEP_S))
+    due_at = time.monotonic() + job.opts.delay_ms / 1000
+    await _add(stage, MAILS, [job])
+    stage.reminder = job.opts.job_id
+    stage.view.tell(f"added a mail that is due in {span(job.opts.delay_ms / 1000)}")
+    await _until(lambda: bool(_mailers(stage)))
+    early_s = due_at - time.monotonic()
+    when = f"{span(abs(early_s))} {'before' if early_s > 0 else 'after'}"
+    stage.view.tell(f"{MAILS} left zero {when} that mail is due")
+    stage.woken_note = f"from when the delayed job was due to its start; its pool left zero {when} that"
+
+
+async def _finished(stage: Stage) -> None:
+    """Until no job is left to run and every pool is at zero."""
+
+    async def is_so() -> bool:
+        counts = await asyncio.gather(*(queue.get_job_counts() for queue in stage.queues.values()))
+        return not any(each.unfinished for each in counts) and all(map(_at_zero, stage.run.rows()))
+
+    await _until(is_so)
+    stage.view.show(stage.run.rows())
+
+
+def _at_zero(row: tuple[PoolState, Sequence[Replica]]) -> bool:
+    state, replicas = row
+    decision = state.report.decision if state.report is not None else None
+    return decision is not None and decision.replicas == 0 and not replicas
+
+
+def _mail_pool(stage: Stage) -> PoolState:
+    return next(state for state, _ in stage.run.rows() if state.key.name == MAILS)
+
+
+def _mailers(stage: Stage) -> Sequence[Replica]:
+    return stage.run.processes.replicas(_mail_pool(stage).key)
+
+
+async def _until(check: Callable[[], Awaitable[bool] | bool]) -> None:
+    while True:
+        found = check()
+        if found if isinstance(found, bool) else await found:
+            return
+        await asyncio.sleep(0.05)
