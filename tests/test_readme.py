@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from corral import Queue, State
+from corral_operator.demo_summary import Summary
+from corral_operator.demo_tally import Tally
 from waiting import eventually
 
 ROOT = Path(__file__).parent.parent
@@ -36,6 +38,14 @@ def test_every_link_of_the_readme_into_the_repository_leads_somewhere() -> None:
     links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("http")]
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_readme_shows_the_summary_of_the_demo_as_it_is() -> None:
+    nothing = Tally.of([])
+    pools = {"mails": nothing, "thumbnails": nothing}
+    told = Summary(nothing, pools, {}, None, "", "", "", ()).lines(0.0)
+    shown = README[README.index("\njobs ") + 1 :].split("\n```")[0].splitlines()
+    assert [line.partition(" ")[0] for line in shown] == [line.partition(" ")[0] for line in told]
 
 
 async def test_the_worker_of_the_readme_runs_the_jobs_of_its_producers(redis7_url: str) -> None:
