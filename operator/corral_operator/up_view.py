@@ -143,7 +143,7 @@ class LiveView:
 
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-        for title in ("pool", "ready", "active", "delayed", "oldest", "replicas"):
+        for title in ("pool", "waiting", "active", "delayed", "oldest", "replicas"):
             table.add_column(title, justify="left" if title in ("pool", "replicas") else "right", no_wrap=True)
         for state, replicas in self._rows:
             table.add_row(state.key.name, *_figures(state), oldest_of(state), _signs(state, replicas))
@@ -151,10 +151,10 @@ class LiveView:
 
 
 def counts_of(state: PoolState) -> str:
-    """`ready 12, active 3, delayed 0, oldest 4 s`."""
-    ready, active, delayed = _figures(state)
+    """`waiting 12, active 3, delayed 0, oldest 4 s`."""
+    waiting, active, delayed = _figures(state)
     oldest = oldest_of(state)
-    return f"ready {ready}, active {active}, delayed {delayed}" + (f", oldest {oldest}" if oldest != "-" else "")
+    return f"waiting {waiting}, active {active}, delayed {delayed}" + (f", oldest {oldest}" if oldest != "-" else "")
 
 
 def pods_of(state: PoolState, replicas: Sequence[Replica]) -> str:

@@ -17,8 +17,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+import kit_images
+from buildah import ImageError
 from control_plane import Cluster, ControlPlane
 from go_programs import BinariesMissingError
+from helm import HelmMissingError, find_helm
+from kit import Kit
+from kit_place import Place
 from kubectl import Kubectl, KubectlError
 from kubernetes_binaries import KUBECTL, compiled
 from node_cluster import NodeCluster
@@ -150,3 +155,48 @@ def _served(kubectl: Kubectl) -> bool:
         return "KIND" in kubectl("explain", "workerpools")
     except KubectlError:
         return False
+
+
+# --- the kit: a cluster of its own, for `helm install` begins from nothing ---
+
+
+@pytest.fixture(scope="session")
+def bare_kit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kit]:
+    """A cluster that knows nothing of Corral, and the kit at hand."""
+    with _made(tmp_path_factory.mktemp("kubectl"), with_node=True) as made:
+        if made.node is None and kit_images.registry() is None:
+            _cannot_run("the cluster needs the tests' images: see tests/parts/kit_images.py for CORRAL_TEST_REGISTRY")
+        try:
+            with Kit(made, tmp_path_factory.mktemp("kit"), find_helm()) as kit:
+                yield kit
+        except (HelmMissingError, ImageError) as missing:
+            _cannot_run(str(missing))
+
+
+@pytest.fixture(scope="session")
+def kit(bare_kit: Kit) -> Kit:
+    """The same, with the operator Ready."""
+    if bare_kit.installed_at is None:
+        bare_kit.install()
+    return bare_kit
+
+
+@pytest.fixture(scope="session")
+def place(kit: Kit) -> Iterator[Place]:
+    """A namespace with a Redis for the tests that do no harm to it."""
+    with Place(kit, f"corral-kit-{os.getpid()}") as place:
+        yield place.start_redis()
+
+
+@pytest.fixture
+def own_place(kit: Kit) -> Iterator[Place]:
+    """One for a test alone."""
+    with Place(kit, f"corral-kit-{os.getpid()}-{next(_numbers)}") as place:
+        yield place.start_redis()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what tests have measured (`record_property`)."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name}: {value}")

@@ -157,10 +157,10 @@ def test_the_demo_shows_pools_from_zero_and_back_and_counts_every_job(temp: Path
     demo.assert_in_order(
         "every queue is empty and every pool at zero",
         "added a mail that is due in",
-        "mails: ready 0, active 0, delayed 1, replicas 0 of 0",
+        "mails: waiting 0, active 0, delayed 1, replicas 0 of 0",
         "mails left zero",
         "replicas 1 of 1",
-        "mails: ready 0, active 0, delayed 0, replicas 0 of 0",
+        "mails: waiting 0, active 0, delayed 0, replicas 0 of 0",
         "every pool is back at zero",
     )
     held = re.search(r"SIGKILL\) while it held (\d+) jobs", demo.text)

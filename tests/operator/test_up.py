@@ -139,7 +139,7 @@ async def test_a_dry_run_decides_and_starts_nothing(up: Callable[..., UpProcess]
         with up([local_pool(container=DIES)], redis7_url, "--dry-run") as process:
             await told(process, "dry run: no worker is started")
             await told(process, "emails: 2 replicas: 2 jobs at 1 per replica")
-            await told(process, "emails: ready 2, active 0, delayed 0")
+            await told(process, "emails: waiting 2, active 0, delayed 0")
             process.ctrl_c()
             await ended(process)
     assert "died" not in process.output
@@ -179,11 +179,11 @@ async def test_ctrl_c_lets_running_jobs_finish(up: Callable[..., UpProcess], red
             process.signal(signal.SIGHUP)  # the terminal goes: no reason to hurry
             late = await queue.add("mail", gate.data)
             # The figures go on, and nothing is started for what comes now.
-            await told(process, "emails: ready 1, active 1, delayed 0")
+            await told(process, "emails: waiting 1, active 1, delayed 0")
             assert await queue.get_job_state(job.id) is State.ACTIVE
             gate.open()
             await ended(process)
-        assert re.fullmatch("emails: ready 1, active 0, delayed 0, oldest .* s, replicas 0 of 0", process.lines[-2])
+        assert re.fullmatch("emails: waiting 1, active 0, delayed 0, oldest .* s, replicas 0 of 0", process.lines[-2])
         assert await queue.get_job_state(late.id) is State.WAITING
         assert not alive((await returned(queue, job.id))["pid"])
 
@@ -345,7 +345,7 @@ async def test_a_terminal_shows_a_table_that_is_redrawn(up: Callable[..., UpProc
         assert process.running, process.output
         return all(word in text for word in words)
 
-    await eventually(lambda: shown("pool    ready  active  delayed  oldest  replicas", "emails"), STARTED_WITHIN)
+    await eventually(lambda: shown("pool    waiting  active  delayed  oldest  replicas", "emails"), STARTED_WITHIN)
     await eventually(lambda: shown(f"1 pool on {redis7_url}", "0 of 2 ✗✗ 2 died, starts anew"), STARTED_WITHIN)
     await eventually(lambda: shown("2 replicas: nobody has ever created emails", "no such luck"))
     process.ctrl_c()
