@@ -28,7 +28,7 @@ check: $(STAMP) ## lint, formatting, types, layers
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/lint-imports
 
 test-cluster: $(STAMP) redis-server $(NODE_MODULES) ## test on a real Kubernetes (the first time compiles it: about 15 min)
-	@$(BIN)/python tests/parts/kubernetes_binaries.py && $(BIN)/python tests/parts/images.py
+	@$(BIN)/python tests/parts/kubernetes_binaries.py && $(BIN)/python tests/parts/images.py && $(BIN)/python tests/parts/kit_images.py
 	@$(BIN)/python -m pytest -m cluster $(ARGS)
 
 manifests: $(STAMP) ## render manifests/install.yaml from the chart
