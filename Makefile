@@ -10,10 +10,10 @@ NODE_MODULES := tests/interop/node_modules/.stamp
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-cluster check manifests bench clean redis-server
+.PHONY: help demo test test-cluster check manifests bench bench-operator clean redis-server
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(STAMP) $(NODE_MODULES) ## run the main job on this machine, start to end (ARGS="...")
 	@$(BIN)/corral demo $(ARGS)
@@ -36,6 +36,9 @@ manifests: $(STAMP) ## render manifests/install.yaml from the chart
 
 bench: $(STAMP) redis-server $(NODE_MODULES) ## measure jobs per second beside Node's BullMQ
 	@$(BIN)/python tests/benchmarks/throughput.py $(ARGS)
+
+bench-operator: $(STAMP) redis-server $(NODE_MODULES) ## measure how soon the operator wakes a pool, and what idle pools cost
+	@$(BIN)/python tests/parts/kubernetes_binaries.py && $(BIN)/python tests/benchmarks/waking.py $(ARGS)
 
 clean: ## remove what make made
 	rm -rf $(VENV) dist build tests/interop/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -99,7 +99,7 @@ async def test_a_pool_grows_from_zero_for_a_backlog_of_node_and_goes_back_to_zer
         row = _row(kubectl)
         assert (row["DESIRED"], row["BUSY"], row["WAITING"], row["WHY"]) == ("0", "0", "0", "Idle")
         assert "OLDEST" not in row
-        assert "to 0; 0 replicas: nothing is ready, active or due within" in namespace.events()[-1][1]
+        assert "to 0: nothing is ready, active or due within" in namespace.events()[-1][1]
         status = namespace.status()
         assert status["decision"]["text"].startswith("0 replicas: nothing is ready")
         assert status["learned"]["podStartSeconds"] >= 1
