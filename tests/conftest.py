@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis.asyncio
 
+from asked_for import cannot_run
 from node import node_missing
 from servers import RedisServer, ServerMissingError
 
@@ -18,18 +18,11 @@ if TYPE_CHECKING:
     from servers import Kind
 
 
-def _cannot_run(reason: str) -> NoReturn:
-    """Skip on a laptop, fail where everything is supposed to be there."""
-    if os.environ.get("CI", "").lower() not in ("", "0", "false"):
-        pytest.fail(f"{reason} (with CI set nothing may be skipped)", pytrace=False)
-    pytest.skip(reason)
-
-
 def _made(kind: Kind, **options: Any) -> RedisServer:
     try:
         return RedisServer(kind, **options)
     except ServerMissingError as missing:
-        _cannot_run(str(missing))
+        cannot_run(str(missing))
 
 
 def _session_server(kind: Kind) -> Iterator[RedisServer]:
@@ -101,7 +94,7 @@ async def redis7_client(redis7_url: str) -> AsyncIterator[redis.asyncio.Redis]:
 def with_node() -> None:
     """For tests that need Node's BullMQ."""
     if reason := node_missing():
-        _cannot_run(reason)
+        cannot_run(reason)
 
 
 @pytest.fixture(params=["5", "6"], ids=["bullmq5", "bullmq6"])

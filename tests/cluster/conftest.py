@@ -13,11 +13,12 @@ import os
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import pytest
 
 import kit_images
+from asked_for import MARKER, cannot_run, only_when_asked_for
 from buildah import ImageError
 from control_plane import Cluster, ControlPlane
 from go_programs import BinariesMissingError
@@ -41,25 +42,12 @@ _numbers = itertools.count(1)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "cluster: needs a real Kubernetes API server; not part of `make test`")
+    config.addinivalue_line("markers", MARKER)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark every test of this folder; leave them out where no `-m` says what to run."""
-    ours = [item for item in items if item.path.is_relative_to(FOLDER)]
-    for item in ours:
-        item.add_marker(pytest.mark.cluster)
-    if ours and not config.option.markexpr:
-        config.hook.pytest_deselected(items=ours)
-        items[:] = [item for item in items if not item.path.is_relative_to(FOLDER)]
-
-
-def _cannot_run(reason: str) -> NoReturn:
-    """Skip on a laptop, fail where everything is supposed to be there."""
-    if os.environ.get("CI", "").lower() not in ("", "0", "false"):
-        pytest.fail(f"{reason} (with CI set nothing may be skipped)", pytrace=False)
-    pytest.skip(reason)
+    only_when_asked_for(config, items, FOLDER)
 
 
 @pytest.fixture(scope="session")
@@ -134,7 +122,7 @@ def _made(cache: Path, *, with_node: bool) -> Iterator[Cluster]:
             with ControlPlane(compiled()) as ours:
                 yield Cluster(ours.kubectl, ours)
     except (BinariesMissingError, NodeImpossibleError, PlacesTakenError) as missing:
-        _cannot_run(str(missing))
+        cannot_run(str(missing))
 
 
 @contextmanager
@@ -165,12 +153,12 @@ def bare_kit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kit]:
     """A cluster that knows nothing of Corral, and the kit at hand."""
     with _made(tmp_path_factory.mktemp("kubectl"), with_node=True) as made:
         if made.node is None and kit_images.registry() is None:
-            _cannot_run("the cluster needs the tests' images: see tests/parts/kit_images.py for CORRAL_TEST_REGISTRY")
+            cannot_run("the cluster needs the tests' images: see tests/parts/kit_images.py for CORRAL_TEST_REGISTRY")
         try:
             with Kit(made, tmp_path_factory.mktemp("kit"), find_helm()) as kit:
                 yield kit
         except (HelmMissingError, ImageError) as missing:
-            _cannot_run(str(missing))
+            cannot_run(str(missing))
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import images
+from asked_for import MARKER, cannot_run, only_when_asked_for
 from buildah import ImageError
 from unpacked_image import UnpackedImage
 
@@ -24,19 +25,13 @@ _BUILT_WITHIN_S = 600
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "cluster: needs a real Kubernetes API server; not part of `make test`")
+    config.addinivalue_line("markers", MARKER)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark every test of this folder; leave them out where no `-m` says what to run."""
-    ours = [item for item in items if item.path.is_relative_to(FOLDER)]
-    for item in ours:
-        item.add_marker(pytest.mark.cluster)
+    for item in only_when_asked_for(config, items, FOLDER):
         item.add_marker(pytest.mark.timeout(_BUILT_WITHIN_S))
-    if ours and not config.option.markexpr:
-        config.hook.pytest_deselected(items=ours)
-        items[:] = [item for item in items if not item.path.is_relative_to(FOLDER)]
 
 
 @contextmanager
@@ -44,9 +39,7 @@ def _unpacked(make: Callable[[], images.Image]) -> Iterator[UnpackedImage]:
     try:
         image = make()
     except ImageError as error:
-        if os.environ.get("CI", "").lower() not in ("", "0", "false"):
-            pytest.fail(f"{error} (with CI set nothing may be skipped)", pytrace=False)
-        pytest.skip(str(error))
+        cannot_run(str(error))
     with tempfile.TemporaryDirectory(prefix="corral-image-") as folder:
         os.chmod(folder, 0o755)  # it becomes the root of a user who is not its owner
         yield UnpackedImage(image.tar, Path(folder))
