@@ -9,6 +9,7 @@ Plain signal handlers, not the event loop's: they run even while a processor blo
 """
 
 import asyncio
+import itertools
 import logging
 import os
 import queue
@@ -35,7 +36,8 @@ class Shutdown:
         end_process: Callable[[int], object] = os._exit,
     ) -> None:
         self._workers, self._grace, self._loop, self._end_process = workers, grace, loop, end_process
-        self._signals = 0
+        # One handler may interrupt another in the middle: counted in one step, or both would be the first.
+        self._signals = itertools.count(1)
         # Put from a signal handler: of the standard library's queues and locks, this one alone may be.
         self._deadlines: queue.SimpleQueue[float] = queue.SimpleQueue()
 
@@ -46,8 +48,7 @@ class Shutdown:
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._signals += 1
-        if self._signals == 1:
+        if next(self._signals) == 1:
             # The last third of the margin is the watchdog's: the orderly way comes first.
             self._deadlines.put(time.monotonic() + max(LAST_CALL_S, self._grace - drain_margin(self._grace) / 3))
             self._loop.call_soon_threadsafe(self._stop)
