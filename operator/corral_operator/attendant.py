@@ -43,6 +43,7 @@ class Attendant:
         self._metrics = metrics
         self._clock = clock
         self._workload = Workload(door, table)
+        self._since_s = time.time() // 1  # as the API server tells times
 
     async def attend(self, state: PoolState, readings: Mapping[QueueKey, Reading]) -> Report | None:
         """Everything there is to do for a pool now. None when it has vanished meanwhile, or the API server refused."""
@@ -56,19 +57,21 @@ class Attendant:
         problem, deployment, observed, decision, refusal = state.problem, None, None, None, None
         if problem is None:
             deployment, problem = await self._workload.of(state)
+        hindered = problem is not None
         if state.spec is not None:
             observed, blind = await self._observe(state, readings, deployment)
-            if problem is None:
-                problem, decision = blind, self._decide(state, observed)
+            # A template that is refused leaves the Deployment of before, and that is served on.
+            if problem is None or deployment is not None:
+                problem, decision = problem or blind, self._decide(state, observed)
                 deployment, refusal = await self._scale(state, decision, deployment)
-        if refusal is not None and refusal.code == 403:
+        if refusal is not None and refusal.code in NOT_BY_TIME:
             problem = Problem("Forbidden", f"the operator may not write the replicas: {refusal.text}")
         report = self._report(state, observed, decision, deployment, problem)
         if not await self._tell(state, report):
             return None
         if refusal is not None:
             raise refusal
-        if decision is None:
+        if hindered:
             state.postpone(self._clock())
         else:
             state.schedule(decision, observed, deployment, self._clock())
@@ -89,7 +92,8 @@ class Attendant:
         wall_ms = int(time.time() * 1000)
         pods = pods_of(deployment, rows, wall_ms) if deployment is not None else Pods(present=0)
         keys = [QueueKey(state.spec.prefix, name) for name in state.spec.queues]
-        known = tuple(readings[key] for key in keys if key in readings)
+        # Without a Secret the pool has turned to another one since they were read: they may be of another Redis.
+        known = tuple(readings[key] for key in keys if key in readings) if state.secret is not None else ()
         return Observed(self._clock(), wall_ms, known, pods), problem
 
     async def _pods(self, state: PoolState, deployment: Deployment) -> tuple[Mapping[str, Any], ...] | None:
@@ -102,7 +106,7 @@ class Attendant:
         if looked is None or looked.version != deployment.version or now_s - looked.at_s >= PODS_EVERY_S:
             rows = tuple(await self._door.pods(deployment.key.namespace, deployment.selector))
             looked = Look(deployment.version, now_s, rows)
-            state.starts = state.starts.with_pods(rows)
+            state.starts = state.starts.with_pods(rows, self._since_s)
         # Settled: this look was the last, and told how long the last pods took to start.
         state.looked = None if deployment.settled else looked
         return looked.pods
@@ -131,8 +135,12 @@ class Attendant:
             if error.code == 404:
                 self._table.deployments.drop(deployment.key, deployment.uid, deployment.version)
             return deployment, error
-        deployment = with_replicas(deployment, decision.replicas, version)
-        self._table.deployments.put(deployment)
+        told = self._table.deployments.get(deployment.key)
+        if told is not None and told.uid == deployment.uid and told.version >= version:
+            deployment = told  # the watch was faster than the answer
+        else:
+            deployment = with_replicas(deployment, decision.replicas, version)
+            self._table.deployments.put(deployment)
         if state.own_generation is not None:
             state.own_generation = max(state.own_generation, deployment.generation)
         if decision.replicas > before and state.looked is None:
@@ -192,7 +200,9 @@ class Attendant:
             raise
         state.reported_at, state.told = now_s, status
         self._table.pools.put(written)
-        if state.take(written):
+        # The watch may have told of a newer one before the answer came.
+        newest = self._table.pools.get(state.key)
+        if newest is not None and newest.uid == state.pool.uid and state.take(newest):
             state.wake(now_s)  # the spec is newer than what was just looked at
         await self._events(state, news(previous, status))
         return True

@@ -4,21 +4,30 @@ import tempfile
 from pathlib import Path
 
 from corral.address import Tls
+from corral.errors import ConfigurationError
 from corral_operator.secret import RedisSecret
 
 
 class Certificates:
-    """Files for as long as connections may be made: until `close`."""
+    """Files for as long as connections may be made: until `close`. Raises ConfigurationError when there is no place."""
 
     def __init__(self, secret: RedisSecret) -> None:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self.tls: Tls | None = None
         """None: the Secret has no certificates."""
         if secret.ca or secret.cert or secret.key:
-            self._folder = tempfile.TemporaryDirectory(prefix="corral-redis-")  # of mode 0700
-            self.tls = Tls(
-                self._file("ca.crt", secret.ca), self._file("tls.crt", secret.cert), self._file("tls.key", secret.key)
-            )
+            try:
+                self._folder = tempfile.TemporaryDirectory(prefix="corral-redis-")  # of mode 0700
+                self.tls = Tls(
+                    self._file("ca.crt", secret.ca),
+                    self._file("tls.crt", secret.cert),
+                    self._file("tls.key", secret.key),
+                )
+            except OSError as error:
+                self.close()
+                raise ConfigurationError(
+                    f"the certificates cannot be written to a temporary folder ({error.strerror}); make room in /tmp"
+                ) from None
 
     def _file(self, name: str, pem: str | None) -> str | None:
         if pem is None or self._folder is None:

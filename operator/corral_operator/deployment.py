@@ -49,7 +49,7 @@ class Deployment:
     quota_text: str | None
     """What the API server said when it refused a pod; None when it refuses none."""
     stuck: bool
-    """A rollout that makes no progress any more."""
+    """A rollout makes no progress: it was paused, or takes too long."""
 
     @property
     def settled(self) -> bool:
@@ -84,7 +84,8 @@ def read_deployment(body: Mapping[str, Any]) -> Deployment:
         rendered=(metadata.get("annotations") or {}).get(RENDERED),
         replicas_claimed=_claimed(metadata.get("managedFields") or ()),
         quota_text=failure.get("message") if failure.get("status") == "True" else None,
-        stuck=(conditions.get("Progressing") or {}).get("reason") == "ProgressDeadlineExceeded",
+        stuck=bool(spec.get("paused"))
+        or (conditions.get("Progressing") or {}).get("reason") == "ProgressDeadlineExceeded",
     )
 
 

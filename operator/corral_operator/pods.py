@@ -20,12 +20,24 @@ class Starts:
     kept_s: float | None = None
     """The median and the 95th percentile of before a restart, for as long as nothing was measured."""
     kept_p95_s: float | None = None
+    counted: frozenset[str] = frozenset()
+    """Pods that were counted and may still be there: one that loses its readiness and gets it back starts no second time."""
 
-    def with_pods(self, pods: Iterable[Mapping[str, Any]]) -> "Starts":
-        """With the pods that are ready now and were not counted yet."""
-        known = {uid for uid, _ in self.seconds}
-        new = [(uid, took) for pod in pods if (uid := pod["metadata"]["uid"]) not in known and (took := _took(pod))]
-        return Starts((*self.seconds, *new)[-REMEMBERED_STARTS:], self.kept_s, self.kept_p95_s) if new else self
+    def with_pods(self, pods: Iterable[Mapping[str, Any]], since_s: float = 0.0) -> "Starts":
+        """With the pods that are ready now and were not counted yet.
+
+        Those created before `since_s`, epoch seconds, are left out: when they were ready first is not to be seen.
+        """
+        there = {pod["metadata"]["uid"]: pod for pod in pods}
+        new = [
+            (uid, took)
+            for uid, pod in there.items()
+            if uid not in self.counted and _created_s(pod) >= since_s and (took := _took(pod))
+        ]
+        if not new:
+            return self
+        counted = (self.counted & there.keys()) | {uid for uid, _ in new}
+        return Starts((*self.seconds, *new)[-REMEMBERED_STARTS:], self.kept_s, self.kept_p95_s, counted)
 
     @property
     def median_s(self) -> float | None:
@@ -80,7 +92,7 @@ def _unschedulable(scheduled: Mapping[str, Any]) -> bool:
 
 def _age_s(pod: Mapping[str, Any], wall_ms: int) -> float:
     # The API server's clock against ours: a pod from the future is a new one.
-    return max(0.0, wall_ms / 1000 - _epoch_s(pod["metadata"]["creationTimestamp"]))
+    return max(0.0, wall_ms / 1000 - _created_s(pod))
 
 
 def _took(pod: Mapping[str, Any]) -> float | None:
@@ -90,7 +102,11 @@ def _took(pod: Mapping[str, Any]) -> float | None:
     if ready is None or restarts or not ready.get("lastTransitionTime"):
         return None
     # Both times are whole seconds: half a second is what that hides on average.
-    return max(0.5, _epoch_s(ready["lastTransitionTime"]) - _epoch_s(pod["metadata"]["creationTimestamp"]))
+    return max(0.5, _epoch_s(ready["lastTransitionTime"]) - _created_s(pod))
+
+
+def _created_s(pod: Mapping[str, Any]) -> float:
+    return _epoch_s(pod["metadata"]["creationTimestamp"])
 
 
 def _epoch_s(stamp: str) -> float:

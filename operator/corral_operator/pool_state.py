@@ -33,6 +33,9 @@ AGES_EVERY_S = 5.0
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
+LONGEST_RETRY_AFTER_S = 60.0
+"""A proxy in between may ask for an hour, and answer again after seconds."""
+
 CONFLICT_PAUSE_S = 0.2
 PROBLEM_PAUSE_S = 5.0
 LONGEST_PROBLEM_PAUSE_S = 10.0
@@ -61,6 +64,8 @@ class PoolState:
     problem: Problem | None = None
     """Why it cannot be served, of the spec or the Secret; nothing is read while there is one."""
     secret: RedisSecret | None = None
+    learned_of: str | None = field(default=None, repr=False)
+    """The URL of the Redis that everything learned is of."""
     kept: Kept = field(default_factory=Kept)
     busy: bool = False
     """Somebody attends to it right now."""
@@ -160,9 +165,9 @@ class PoolState:
     def use(self, secret: RedisSecret) -> bool:
         """The Secret as it is now; True when it is another. What was learned of another Redis says nothing of this."""
         changed = self.secret != secret
-        if self.secret is not None and self.secret.url != secret.url:
+        if self.learned_of not in (None, secret.url):
             self._forget_queues()
-        self.secret, self.problem = secret, None
+        self.secret, self.learned_of, self.problem = secret, secret.url, None
         return changed
 
     def _forget_queues(self) -> None:
@@ -218,7 +223,7 @@ class PoolState:
             pause_s = CONFLICT_PAUSE_S  # only a matter of newer facts
         else:
             pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self.failures - 1, 6))
-        self.not_before = now_s + max(pause_s, retry_after_s or 0.0)
+        self.not_before = now_s + max(pause_s, min(retry_after_s or 0.0, LONGEST_RETRY_AFTER_S))
         self.due_at = self.not_before
 
     def postpone(self, now_s: float) -> None:
@@ -242,7 +247,8 @@ class PoolState:
         turn = int(now_s // TICK_S) + 1
         self.due_at = (turn + (shift - turn) % ticks) * TICK_S
         due_ms = [row.next_due_ms for row in observed.known if row.next_due_ms is not None and not row.paused]
-        if due_ms:
+        # A number set by hand waits for no job; one whose time has passed would be looked at without end.
+        if due_ms and self.spec.replicas is None:
             lead_s = self.pod_start_s + idle_after_s(self.spec, self.pod_start_s)
             due_in_s = (min(due_ms) - observed.wall_ms) / 1000 - lead_s
             self.due_at = min(self.due_at, now_s + max(0.25, due_in_s))

@@ -81,11 +81,11 @@ class Replica:
         """Run it. A program that is not there counts as one that died."""
         self.state, self._began = ReplicaState.STARTING, time.monotonic()
         environment = dict(self.environment)
-        if self.probed:
-            # Many pods may have the same port, many processes may not.
-            self._port = _free_port()
-            environment["CORRAL_PORT"] = str(self._port)
         try:
+            if self.probed:
+                # Many pods may have the same port, many processes may not.
+                self._port = _free_port()
+                environment["CORRAL_PORT"] = str(self._port)
             with self.log.open("ab") as sink:
                 self._process = subprocess.Popen(  # noqa: S603 - no shell; the words are the user's own manifest
                     self.command,

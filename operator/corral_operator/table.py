@@ -70,9 +70,12 @@ class Rows(Generic[Row]):
         return len(self._rows)
 
     def put(self, row: Row) -> bool:
-        """Take news in; False when they are older than what is known."""
+        """Take news in; False when they are no newer than what is known.
+
+        Of one version there may be two: what a write of ours was taken to have made of it, and then the API server's word.
+        """
         known = self._rows.get(row.key)
-        if row.uid in self._gone or (known is not None and row.version <= known.version):
+        if row.uid in self._gone or (known is not None and (row.version < known.version or row == known)):
             return False
         self._rows[row.key] = row
         return True

@@ -80,6 +80,14 @@ def test_a_rollout_is_pods_of_the_old_template_unless_it_is_stuck() -> None:
     assert not _ready(3, updatedReplicas=1, conditions=[stuck]).rollout
 
 
+def test_a_paused_rollout_keeps_nobody_from_scaling_down() -> None:
+    """It has no deadline, and may stay paused for ever."""
+    metadata = {"namespace": "shop", "name": "emails", "uid": "u", "resourceVersion": "1"}
+    status = {"replicas": 3, "readyReplicas": 3, "updatedReplicas": 0}
+    rows = [{"metadata": metadata, "spec": {"replicas": 3, "paused": paused}, "status": status} for paused in (0, 1)]
+    assert [read_deployment(row).rollout for row in rows] == [True, False]
+
+
 @pytest.mark.parametrize(("text", "version"), [("7", 7), ("", 0), (None, 0), ("abc", 0), ("-1", 0)])
 def test_a_resource_version_that_is_no_number_counts_as_none(text: str | None, version: int) -> None:
     assert version_of({"resourceVersion": text}) == version

@@ -77,6 +77,23 @@ def test_a_start_is_measured_once_for_each_pod() -> None:
     assert starts.with_pods([_pod("c", _ready_at(6))]).median_s == 6.0
 
 
+def test_pods_that_lost_their_readiness_for_a_while_start_no_second_time() -> None:
+    """A worker is not ready while Redis is away: then all pods of a large pool come back at once."""
+    names = [str(number) for number in range(REMEMBERED_STARTS + 10)]
+    starts = Starts().with_pods([_pod(name, _ready_at(4)) for name in names])
+    again = [_pod(name, _ready_at(59)) for name in names]
+    assert starts.with_pods(again) is starts
+    starts = starts.with_pods([*again, _pod("new", _ready_at(2))])
+    assert (starts.p95_s, starts.seconds[-1]) == (4.0, ("new", 2.0))
+
+
+def test_pods_from_before_this_process_tell_nothing_of_a_start() -> None:
+    since_s = CREATED_MS / 1000
+    pods = [_pod("a", _ready_at(59))]
+    assert Starts((), 5.0, 6.0).with_pods(pods, since_s + 1).p95_s == 6.0
+    assert Starts((), 5.0, 6.0).with_pods(pods, since_s).p95_s == 59.0
+
+
 @pytest.mark.parametrize(
     "pod",
     [_pod("a", _ready_at(40), restarts=1), _pod("a", {"type": "Ready", "status": "True"}), _pod("a")],

@@ -14,6 +14,7 @@ from corral_operator.pool_state import (
     AGES_EVERY_S,
     LONGEST_PAUSE_S,
     LONGEST_PROBLEM_PAUSE_S,
+    LONGEST_RETRY_AFTER_S,
     NET_S,
     TICK_S,
     PoolState,
@@ -106,6 +107,22 @@ def test_what_was_learned_of_another_redis_or_prefix_is_forgotten() -> None:
     assert (state.found, state.learned) == (set(), {})
 
 
+def test_what_was_learned_of_the_redis_of_another_secret_is_forgotten() -> None:
+    """Else the difference between the counters of both would be taken for arrivals."""
+    state = _state()
+    state.use(secret_of("redis://a"))
+    state.learn((QueueReading("emails", id_counter=10),), NOW)
+    other = {"secretRef": {"name": "other"}}
+    state.take(_pool(2, redis=other))
+    assert state.secret is None
+    state.use(secret_of("redis://b"))
+    assert (state.found, state.learned, state.queues) == (set(), {}, {})
+    state.learn((QueueReading("emails", id_counter=1_000_000),), NOW + 2)
+    state.take(_pool(3))
+    state.use(secret_of("redis://b"))
+    assert state.found == {"emails"}  # another Secret of the same Redis
+
+
 def test_a_queue_that_left_the_pool_is_forgotten() -> None:
     state = _state(queues=[{"name": "emails"}, {"name": "sms"}])
     state.learn((QueueReading("emails"), QueueReading("sms")), NOW)
@@ -181,6 +198,14 @@ def test_a_sleeper_gets_up_before_its_next_job_is_due() -> None:
     assert _scheduled(state, _observed(paused)) > NOW + 0.25
 
 
+def test_a_pool_kept_at_zero_by_hand_is_not_woken_by_due_times() -> None:
+    """Nobody promotes its jobs, so their time stays in the past."""
+    state = _state(replicas=0)
+    past = QueueReading("emails", delayed=1, due=1, next_due_ms=5)
+    assert _scheduled(state, _observed(past), _decision(Reason.MANUAL)) > NOW + 0.25
+    assert state.asleep
+
+
 def test_a_pool_that_is_woken_while_somebody_looks_is_looked_at_once_more() -> None:
     state = _state()
     state.start()
@@ -203,6 +228,13 @@ def test_a_refusal_is_waited_out_even_by_a_pool_that_is_woken() -> None:
     assert state.due_at == NOW + 7
     state.wake(NOW + 20)
     assert state.due_at == NOW + 7
+
+
+def test_nobody_is_waited_for_longer_than_a_minute() -> None:
+    """As the maintenance page of a proxy asks for it."""
+    state = _state()
+    state.refused(503, 86_400.0, NOW)
+    assert state.due_at == NOW + LONGEST_RETRY_AFTER_S
 
 
 def test_refusals_and_problems_are_looked_at_more_and_more_rarely() -> None:

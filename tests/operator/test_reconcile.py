@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from corral import JobSpec, Queue
 from corral_operator import pool_state, status, workload
+from corral_operator.deployment import Key, read_deployment
 from pools import adopting, pool
 from reconciling import reconciling
 from waiting import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import redis.asyncio
 
+    from corral_operator.table import Pool
     from kube_mock import KubeMock
 
 # Twenty replicas for forty jobs, whatever is learned.
@@ -217,6 +221,32 @@ async def test_replicas_that_somebody_else_wrote_are_put_right_by_the_pool(kube:
 
 
 @pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("late", [True, False], ids=["behind", "lost"])
+async def test_a_number_that_somebody_else_wrote_before_us_leaves_no_wrong_facts(
+    kube: KubeMock, emails: Queue, late: bool
+) -> None:
+    """Our write changes nothing then, so what the watch tells is of the version that our write was answered with."""
+    await emails.add_bulk(FORTY)
+    kube.add("workerpools", pool(replicas=3))
+    async with reconciling(kube) as operator:
+        await eventually(lambda: kube.replicas() == 3)
+        await eventually(lambda: kube.status().get("replicas") == 3)
+        operator.deaf = True
+        theirs = kube.change("deployments", lambda body: body["spec"].update(replicas=5))
+        operator.deaf = False
+        kube.change("workerpools", lambda body: body["spec"].update(replicas=5))
+        await eventually(lambda: kube.status().get("desired") == 5)
+        if late:
+            operator.reconciler.roster.deployment_changed(read_deployment(kube.get("deployments")))
+        else:
+            await operator.reconciler.sync()
+        await eventually(lambda: kube.status().get("replicas") == 5)
+        known = operator.reconciler.roster.table.deployments.get(Key("default", "emails"))
+        assert known is not None
+        assert (known.generation, known.settled) == (theirs["metadata"]["generation"], True)
+
+
+@pytest.mark.usefixtures("quick")
 async def test_a_template_that_somebody_else_changes_is_rendered_again_now_and_then(
     kube: KubeMock, emails: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -317,6 +347,34 @@ async def test_a_pool_made_anew_under_its_name_is_another_pool(kube: KubeMock, e
         await emails.add_bulk(FORTY)
         await eventually(lambda: kube.replicas() == 5)
         assert kube.get("deployments")["metadata"]["ownerReferences"][0]["uid"] == second["metadata"]["uid"]
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_spec_that_changes_while_the_status_is_written_is_not_lost(
+    kube: KubeMock, emails: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await emails.add_bulk(FORTY)
+    kube.add("workerpools", pool(target=LENGTH))
+    async with reconciling(kube) as operator:
+        await eventually(lambda: kube.replicas() == 20)
+        write = operator.cluster.write_status
+
+        async def overtaken(row: Pool, told: Mapping[str, Any]) -> Pool:
+            """The watch tells of the change before the answer to the write is there."""
+            answer = await write(row, told)
+            if kube.get("workerpools")["metadata"]["generation"] == 2:
+                changed = kube.change("workerpools", lambda body: body["spec"].update(maxReplicas=5))
+                await eventually(
+                    lambda: (
+                        [state.pool.generation for state in operator.reconciler.roster]
+                        == [changed["metadata"]["generation"]]
+                    )
+                )
+            return answer
+
+        monkeypatch.setattr(operator.cluster, "write_status", overtaken)
+        kube.change("workerpools", lambda body: body["spec"].update(idleAfter="40s"))
+        await eventually(lambda: kube.replicas() == 5)
 
 
 @pytest.mark.usefixtures("quick")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
-from typing import TYPE_CHECKING
+import tempfile
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -83,6 +85,50 @@ async def test_a_wrong_secret_is_told_without_its_content(
         kube.change("secrets", lambda body: body.update(data={"url": base64(redis7_url)}), "redis")
         await eventually(lambda: kube.replicas() == 20)
         await eventually(lambda: kube.condition("Ready") == ("True", "Reconciled"))
+
+
+@pytest.mark.usefixtures("quick")
+async def test_what_was_read_of_the_redis_of_before_decides_nothing(
+    kube: KubeMock, emails: Queue, new_server: Callable[..., RedisServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pool turns to another Secret, whose Redis has no jobs, while its queue is read."""
+    kube.add_secret(new_server().url, "other")
+    kube.add("workerpools", pool(target=LENGTH))
+    read = readings.Reader.read
+
+    async def overtaken(*of: Any) -> Any:
+        found = await read(*of)
+        if any(row.ready for row in found.values()):
+            other = {"secretRef": {"name": "other"}}
+            kube.change("workerpools", lambda body: body["spec"].update(redis=other))
+            await eventually(lambda: [state.secret for state in operator.reconciler.roster] == [None])
+        return found
+
+    monkeypatch.setattr(readings.Reader, "read", overtaken)
+    async with reconciling(kube) as operator:
+        await eventually(lambda: kube.condition("QueueFound") == ("False", "NeverCreated"))
+        await emails.add_bulk(FORTY)
+        await eventually(lambda: kube.status()["observedGeneration"] == 2)
+        await eventually(lambda: kube.condition("QueueFound") == ("False", "NeverCreated"))
+        assert kube.count("PATCH", "deployments/scale") == 0
+
+
+@pytest.mark.usefixtures("quick")
+async def test_no_room_for_the_certificates_of_one_pool_is_nothing_to_the_others(
+    kube: KubeMock, emails: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(**_: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", full)
+    pem = base64("-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----")
+    kube.add_secret("rediss://redis:6379", "tls", **{"ca.crt": pem})
+    kube.add("workerpools", pool("second", redis={"secretRef": {"name": "tls"}}))
+    kube.add("workerpools", pool(target=LENGTH))
+    await emails.add_bulk(FORTY)
+    async with reconciling(kube):
+        await eventually(lambda: kube.condition("Ready", "second") == ("False", "SecretInvalid"))
+        await eventually(lambda: kube.replicas() == 20)
 
 
 @pytest.mark.usefixtures("quick")

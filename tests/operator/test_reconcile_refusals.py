@@ -121,6 +121,21 @@ async def test_a_refused_template_is_told_in_the_servers_words_and_is_no_storm(k
             await eventually(lambda: kube.replicas() == 20)
 
 
+async def test_a_template_that_is_refused_does_not_keep_the_pods_of_before_from_following(
+    kube: KubeMock, emails: Queue
+) -> None:
+    kube.add("workerpools", pool(target=LENGTH))
+    async with reconciling(kube):
+        await eventually(lambda: kube.replicas() == 0)
+        with kube.fault("PATCH", "deployments", status=422, message="no image"):
+            worse = {"spec": {"containers": [{"name": "worker", "image": ""}]}}
+            kube.change("workerpools", lambda body: body["spec"].update(template=worse))
+            await eventually(lambda: kube.condition("Ready") == ("False", "TemplateInvalid"))
+            await emails.add_bulk(FORTY)
+            await eventually(lambda: kube.replicas() == 20)
+            assert kube.condition("Ready") == ("False", "TemplateInvalid")
+
+
 @pytest.mark.parametrize(
     ("verb", "resource"), [("PATCH", "deployments/scale"), ("PATCH", "deployments"), ("GET", "secrets")]
 )
@@ -132,6 +147,19 @@ async def test_a_missing_permission_is_told(kube: KubeMock, emails: Queue, verb:
             await eventually(lambda: kube.condition("Ready") == ("False", "Forbidden"))
             rows = {row["type"]: row["message"] for row in kube.status()["conditions"]}
             assert "cannot do this in the namespace" in rows["Ready"]
+            kube.heal()
+            await eventually(lambda: kube.replicas() == 20)
+            await eventually(lambda: kube.condition("Ready") == ("True", "Reconciled"))
+
+
+@pytest.mark.parametrize("code", [400, 422])
+async def test_a_refused_number_of_replicas_is_told(kube: KubeMock, emails: Queue, code: int) -> None:
+    """As an admission webhook refuses it."""
+    kube.add("workerpools", pool(target=LENGTH))
+    await emails.add_bulk(FORTY)
+    with kube.fault("PATCH", "deployments/scale", status=code, message="no more than 3 on a Friday"):
+        async with reconciling(kube):
+            await eventually(lambda: kube.condition("Ready") == ("False", "Forbidden"))
             kube.heal()
             await eventually(lambda: kube.replicas() == 20)
             await eventually(lambda: kube.condition("Ready") == ("True", "Reconciled"))

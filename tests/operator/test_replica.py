@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -153,6 +154,21 @@ async def test_a_signal_is_told_by_its_name_or_else_its_number(made: Callable[..
         row = made("sh", "-c", f"echo here; kill -{number} $$")
         await until(row, ReplicaState.WAITING)
         assert row.trouble == f"was ended by {name}"
+
+
+async def test_a_replica_for_which_there_is_no_port_counts_as_one_that_died(
+    made: Callable[..., Replica], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else too many open files would end `corral up`, and with it all its workers in the middle of their jobs."""
+
+    def none() -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(module, "_free_port", none)
+    row = made("sleep", "60", probed=True)
+    assert (row.state, row.trouble) == (ReplicaState.WAITING, "cannot be started: sleep: Too many open files")
+    monkeypatch.undo()
+    await until(row, ReplicaState.STARTING)
 
 
 async def test_an_exit_code_is_told_with_the_last_words(made: Callable[..., Replica]) -> None:

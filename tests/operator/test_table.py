@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -36,6 +37,17 @@ def test_old_news_are_no_news() -> None:
     assert not rows.put(_pool(4))
     assert rows.put(_pool(6))
     assert (_known(rows), len(rows)) == ({"emails": 6}, 1)
+
+
+def test_the_servers_word_goes_before_what_a_write_was_taken_to_have_made_of_a_version() -> None:
+    rows: Rows[Pool] = Rows()
+    guess, told = replace(_pool(5), generation=3), replace(_pool(5), generation=2)
+    assert rows.put(guess)
+    assert rows.put(told)
+    assert not rows.put(told)
+    rows.put(guess)
+    rows.resync([told], 5)
+    assert rows.get(told.key) == told
 
 
 def test_what_was_deleted_is_not_brought_back_by_what_was_said_of_it_before() -> None:
