@@ -163,6 +163,7 @@ async def test_no_credential_is_shown_anywhere(
             client.config_set("requirepass", "another")
         await eventually(lambda: kube.condition("RedisReachable") == ("False", "AuthFailed"))
         with kube.fault(status=500):
+            kube.change("workerpools", lambda body: body["spec"].update(maxReplicas=21))
             await eventually(lambda: operator.said("the API server refused"))
         seen = "".join(
             [

@@ -265,8 +265,9 @@ async def test_a_second_signal_ends_even_a_blocked_event_loop(
 
         await eventually(blocked, 20)
         process.signal(signal.SIGTERM)
-        process.signal(signal.SIGINT)
-        assert await process.wait(8 + SLACK) == 0
+        # Again and again: Python may sit on one that comes while it answers another, until the call that blocks is over.
+        await eventually(lambda: not process.running or process.signal(signal.SIGINT), 8 + SLACK)
+        assert await process.wait() == 0
     await assert_untouched(redis7_client, [blocking])
 
 
