@@ -153,7 +153,7 @@ def test_the_demo_shows_pools_from_zero_and_back_and_counts_every_job(temp: Path
     assert demo.summed("retries") == 75
     assert demo.summed("lost") == 0
     demo.assert_in_order("mails: 1 replica: ", "mails: waiting", "SIGKILL) while it held", "have been recovered")
-    demo.assert_in_order("thumbnails: 1 replica: ", "thumbnails: ready", "thumbnails: 0 replicas: nothing is")
+    demo.assert_in_order("thumbnails: 1 replica: ", "thumbnails: waiting", "thumbnails: 0 replicas: nothing is")
     demo.assert_in_order(
         "every queue is empty and every pool at zero",
         "added a mail that is due in",
