@@ -14,10 +14,10 @@ from uuid import uuid4
 from corral_operator.api import APPLY, MERGE, Api
 from corral_operator.deployment import APPLIER, SCALER, Deployment, Key, read_deployment, version_of
 from corral_operator.refusal import ApiError
+from corral_operator.spec import API_VERSION, KIND
+from corral_operator.stamps import stamp
 from corral_operator.table import Pool, read_pool
 
-API_VERSION = "corral.dev/v1alpha1"
-KIND = "WorkerPool"
 PAGE = 500
 """Objects per answer of a list."""
 
@@ -150,7 +150,7 @@ class Cluster:
 
     async def tell(self, pool: Pool, reason: str, text: str, *, warning: bool = False) -> None:
         """An event on the pool, for `kubectl describe`."""
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        now = stamp(time.time() * 1000)
         await self._api.call(
             "POST",
             f"/api/v1/namespaces/{pool.key.namespace}/events",

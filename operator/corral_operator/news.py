@@ -1,7 +1,9 @@
 """What is worth an event: the difference between the status of before and the one just written. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+from corral_operator.kept import rows
 
 # Conditions that people have to hear of when they turn to this status.
 _BAD = {"Ready": "False", "RedisReachable": "False", "NoConsumer": "True", "Limited": "True"}
@@ -27,17 +29,12 @@ def news(previous: Mapping[str, Any], status: Mapping[str, Any]) -> list[News]:
         # The sentence begins with the number, which is said here already.
         _, _, because = ((status.get("decision") or {}).get("text") or "").partition(": ")
         told.append(News(reason, f"from {scaled['from']} to {scaled['to']}: {because or scaled['reason']}"))
-    before = {row["type"]: row for row in _rows(previous)}
-    for row in _rows(status):
+    before = {row.get("type"): row for row in rows(previous, "conditions")}
+    for row in rows(status, "conditions"):
         was = before.get(row["type"], {})
         if _bad(row) and (was.get("status"), was.get("reason")) != (row["status"], row["reason"]):
             told.append(News(row["reason"], row["message"], warning=True))
     return told
-
-
-def _rows(status: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-    rows = status.get("conditions")
-    return [row for row in rows if isinstance(row, Mapping) and "type" in row] if isinstance(rows, list) else ()
 
 
 def _bad(row: Mapping[str, Any]) -> bool:

@@ -11,11 +11,10 @@ from typing import Any
 import yaml
 
 from corral.errors import ConfigurationError
+from corral_operator.container import find_worker
 from corral_operator.deployment import Key
-from corral_operator.spec import Runtime, SpecError, read_spec
+from corral_operator.spec import API_VERSION, KIND, Runtime, SpecError, read_spec
 from corral_operator.table import Pool
-
-API_VERSION = "corral.dev/v1alpha1"
 
 NAMESPACE = "local"
 """Of a pool that names none."""
@@ -30,7 +29,7 @@ def read_pools(text: str, source: str) -> list[Pool]:
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{source} is not YAML: {_mistake(error)}") from None
     bodies = [body for document in documents for body in _unfolded(document)]
-    pools = [_pool(body, source) for body in bodies if body.get("kind") == "WorkerPool"]
+    pools = [_pool(body, source) for body in bodies if body.get("kind") == KIND]
     if not pools:
         raise ConfigurationError(f"{source} holds no WorkerPool; write one: kind: WorkerPool")
     names = [pool.key.name for pool in pools]
@@ -63,9 +62,7 @@ def command_of(pool: Pool) -> list[str]:
 
 def worker_of(template: Any) -> Mapping[str, Any]:
     """The container of a pod template that is called `worker`, or else the first; empty when there is none."""
-    rows = _mapping(_mapping(template).get("spec")).get("containers")
-    there = [row for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
-    return next((row for row in there if row.get("name") == "worker"), there[0] if there else {})
+    return find_worker(template) or {}
 
 
 def _pool(body: Mapping[str, Any], source: str) -> Pool:

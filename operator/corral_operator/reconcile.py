@@ -18,6 +18,7 @@ from math import inf
 
 from corral.errors import ConfigurationError
 from corral_operator.attendant import Attendant
+from corral_operator.causes import AUTH_FAILED
 from corral_operator.counting import Ask, QueueKey
 from corral_operator.deployment import Key
 from corral_operator.door import Door
@@ -30,8 +31,6 @@ from corral_operator.report import Problem
 from corral_operator.roster import Roster
 from corral_operator.secret import RedisSecret
 from corral_operator.secret_store import SecretStore
-
-AUTH_FAILED = "AuthFailed"
 
 RESYNC_S = 300.0
 """Seconds between whole lists, which look for what the watch missed."""

@@ -22,6 +22,7 @@ from corral_operator.container import (
     TLS_VOLUME,
     confinement,
     environment,
+    find_worker,
     has_address,
     health_port,
     names,
@@ -29,7 +30,7 @@ from corral_operator.container import (
     probes,
 )
 from corral_operator.secret import RedisSecret
-from corral_operator.spec import PoolSpec, Runtime
+from corral_operator.spec import API_VERSION, KIND, PoolSpec, Runtime
 
 POOL = "corral.dev/pool"
 """Label of pods and Deployment: the pool's name."""
@@ -62,8 +63,8 @@ def deployment(pool: PoolSpec, secret: RedisSecret, *, pool_uid: str) -> dict[st
             "labels": labels,
             "ownerReferences": [
                 {
-                    "apiVersion": "corral.dev/v1alpha1",
-                    "kind": "WorkerPool",
+                    "apiVersion": API_VERSION,
+                    "kind": KIND,
                     "name": pool.name,
                     "uid": pool_uid,
                     "controller": True,
@@ -91,7 +92,7 @@ def _template(pool: PoolSpec, secret: RedisSecret, labels: Mapping[str, str]) ->
     annotations[REDIS_SECRET] = secret.digest
     if pool.grace_period_s is not None or spec.get("terminationGracePeriodSeconds") is None:
         spec["terminationGracePeriodSeconds"] = math.ceil(pool.grace_s)
-    container = _worker(spec)
+    container = find_worker(template)
     if container is None:
         return template
     if secret.tls_files and not has_address(container):
@@ -108,13 +109,6 @@ def _template(pool: PoolSpec, secret: RedisSecret, labels: Mapping[str, str]) ->
     # First, so that a $(REDIS_URL) in a value of the user's finds it.
     _add_rows(container, "env", environment(pool, secret, container), by="name", first=True)
     return template
-
-
-def _worker(spec: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The container called `worker`, or else the first."""
-    containers = spec.get("containers")
-    there = [row for row in containers if isinstance(row, dict)] if isinstance(containers, list) else []
-    return next((row for row in there if row.get("name") == "worker"), there[0] if there else None)
 
 
 def _add_tls_files(spec: dict[str, Any], container: dict[str, Any], secret_name: str, files: Iterable[str]) -> None:

@@ -9,7 +9,6 @@ What it started goes with it, as a container's processes go with the first of th
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from typing import Any
 
 from corral_operator.last_words import last_words
 from corral_operator.lifeline import Lifeline
+from corral_operator.loopback import HOST, free_port
 
 PROBE_S = 1.0
 """Seconds that a probe may take."""
@@ -35,8 +35,6 @@ STEADY_S = 60.0
 
 HURRY_S = 10.0
 """How long one may take that is told to hand its jobs back at once."""
-
-HOST = "127.0.0.1"
 
 
 class ReplicaState(StrEnum):
@@ -84,7 +82,7 @@ class Replica:
         try:
             if self.probed:
                 # Many pods may have the same port, many processes may not.
-                self._port = _free_port()
+                self._port = free_port()
                 environment["CORRAL_PORT"] = str(self._port)
             with self.log.open("ab") as sink:
                 self._process = subprocess.Popen(  # noqa: S603 - no shell; the words are the user's own manifest
@@ -233,12 +231,6 @@ def _named(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def _stamp(epoch_s: float) -> str:

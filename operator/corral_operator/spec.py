@@ -36,6 +36,9 @@ from typing import Any
 from corral_operator.fields import Fields, SpecError
 
 __all__ = [
+    "API_VERSION",
+    "KIND",
+    "MAX_QUEUES",
     "Behavior",
     "DrainTarget",
     "LengthTarget",
@@ -49,6 +52,8 @@ __all__ = [
     "read_spec",
 ]
 
+API_VERSION = "corral.dev/v1alpha1"
+KIND = "WorkerPool"
 MAX_QUEUES = 32
 DEFAULT_GRACE_S = 60.0
 

@@ -164,7 +164,7 @@ async def test_a_replica_for_which_there_is_no_port_counts_as_one_that_died(
     def none() -> int:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(module, "_free_port", none)
+    monkeypatch.setattr(module, "free_port", none)
     row = made("sleep", "60", probed=True)
     assert (row.state, row.trouble) == (ReplicaState.WAITING, "cannot be started: sleep: Too many open files")
     monkeypatch.undo()
