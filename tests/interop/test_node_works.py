@@ -117,6 +117,8 @@ async def test_node_reads_our_options_under_its_own_names(node_env: dict[str, st
             stack_trace_limit=2,
             keep_logs=9,
             size_limit=1000,
+            telemetry_metadata='{"traceparent":"00-1-2-01"}',
+            omit_context=True,
             correlation_id="trace-1",
         )
         read = await node.read("q", job.id)
@@ -134,7 +136,8 @@ async def test_node_reads_our_options_under_its_own_names(node_env: dict[str, st
             "stackTraceLimit": 2,
             "keepLogs": 9,
             "sizeLimit": 1000,
-            "telemetry": {"metadata": "trace-1"},
+            "telemetry": {"metadata": '{"traceparent":"00-1-2-01"}', "omitContext": True},
+            "correlationId": "trace-1",
         }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import corral
-from corral import scripts
+from corral import script
 from jobs import BASE, Stage, job
 
 PACKAGE = Path(corral.__file__).parent
@@ -81,13 +81,13 @@ def test_only_the_first_key_is_declared_and_only_scripts_read_arguments(name: st
 
 
 def test_every_script_and_every_paragraph_is_used() -> None:
-    source = (PACKAGE / "scripts.py").read_text("utf-8")
+    source = "".join(path.read_text("utf-8") for path in PACKAGE.glob("*scripts.py"))
     assert [name for name in SCRIPTS if f'"{name}"' not in source] == []
     assert set().union(*(included(text) for text in TEXTS.values())) == set(INCLUDES)
 
 
-def test_only_scripts_py_reads_lua_or_runs_it() -> None:
-    others = [path for path in PACKAGE.rglob("*.py") if path.name != "scripts.py"]
+def test_only_script_py_reads_lua_or_runs_it() -> None:
+    others = [path for path in PACKAGE.rglob("*.py") if path.name != "script.py"]
     assert len(others) > 10
     touching = re.compile(r"""\.lua\b|["']lua["'/]|["'](EVAL|EVALSHA|SCRIPT|FCALL)\b""")
     assert [path.name for path in others if touching.search(path.read_text("utf-8"))] == []
@@ -95,7 +95,7 @@ def test_only_scripts_py_reads_lua_or_runs_it() -> None:
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_loaded_script_holds_each_paragraph_once_and_before_its_use(name: str) -> None:
-    text = scripts.load(name).text
+    text = script.load(name).text
     assert text.endswith(TEXTS[name])
     for part in INCLUDES:
         assert text.count(PARTS[part]) == (1 if part in included(TEXTS[name]) else 0)
@@ -118,14 +118,14 @@ def test_a_text_includes_what_it_calls(name: str) -> None:
 
 @pytest.mark.parametrize("name", SCRIPTS)
 async def test_both_servers_accept_a_script_under_the_name_we_give_it(stage: Stage, name: str) -> None:
-    script = scripts.load(name)
-    assert (await stage.client.script_load(script.text)) in (script.sha, script.sha.encode())
+    loaded = script.load(name)
+    assert (await stage.client.script_load(loaded.text)) in (loaded.sha, loaded.sha.encode())
 
 
 @pytest.mark.parametrize("name", [name for name in SCRIPTS if "Reads only." in header(name)])
 async def test_a_script_that_only_reads_runs_where_nothing_may_be_written(stage: Stage, name: str) -> None:
     await stage.lay({"1": job(), "active": ["1"]})
-    await stage.client.execute_command("EVAL_RO", scripts.load(name).text, 1, BASE, "1")
+    await stage.client.execute_command("EVAL_RO", script.load(name).text, 1, BASE, "1")
     assert await stage.changed() == {}
 
 

@@ -1,8 +1,10 @@
-"""take under the queue's own rate limit, `max` jobs in `duration` ms."""
+"""take under a rate limit, the queue's own or the worker's: `max` jobs in `duration` ms."""
 
 from __future__ import annotations
 
-from jobs import LOCK_MS, NOW, Px, Stage, ids_of, job
+from corral import Keep, RateLimit
+from corral.lifecycle import Complete
+from jobs import LOCK_MS, NOW, Px, Stage, active, ids_of, job
 
 HOUR = 3_600_000
 LIMIT = {"max": "3", "duration": str(HOUR)}
@@ -76,3 +78,39 @@ async def test_a_take_of_nothing_opens_no_window(stage: Stage) -> None:
     await stage.lay({"meta": LIMIT})
     await stage.take()
     assert await stage.changed() == {}
+
+
+async def test_a_worker_brings_a_limit_to_a_queue_that_has_none(stage: Stage) -> None:
+    await stage.lay(waiting("3", "2", "1"))
+    limit = RateLimit(2, HOUR)
+    assert ids_of(await stage.take(limit=limit)) == ["1", "2"]
+    assert (await stage.changed())["limiter"] == Px("2")
+    assert HOUR - 60_000 < await stage.left_ms("limiter") <= HOUR
+    settled = await stage.take(limit=limit)
+    assert settled.jobs == []
+    assert HOUR - 60_000 < settled.limited_ms <= HOUR
+
+
+async def test_the_queues_limit_decides_how_many_and_the_workers_for_how_long(stage: Stage) -> None:
+    await stage.lay(waiting("3", "2", "1"), {"meta": {"max": "1", "duration": str(HOUR)}})
+    assert ids_of(await stage.take(limit=RateLimit(2, 2 * HOUR))) == ["1"]
+    assert HOUR < await stage.left_ms("limiter") <= 2 * HOUR
+
+
+async def test_a_worker_without_a_limit_ignores_one_set_by_hand(stage: Stage) -> None:
+    await stage.lay(waiting("1"), {"limiter": Px("9007199254740991")})
+    assert ids_of(await stage.take()) == ["1"]
+    assert "limiter" not in await stage.changed()
+
+
+async def test_a_worker_with_a_limit_keeps_to_one_set_by_hand(stage: Stage) -> None:
+    await stage.lay(waiting("1"), {"limiter": Px("9007199254740991", HOUR)})
+    settled = await stage.take(limit=RateLimit(5, 1000))
+    assert (settled.jobs, settled.limited_ms > HOUR - 60_000) == ([], True)
+    assert await stage.changed() == {}
+
+
+async def test_the_worker_that_settles_keeps_to_its_limit_too(stage: Stage) -> None:
+    await stage.lay(waiting("2"), active("1"), {"limiter": Px("1", HOUR)})
+    settled = await stage.settle(("1", Complete("null", Keep())), want=1, limit=RateLimit(1, HOUR))
+    assert (settled.codes, settled.jobs, settled.limited_ms > 0) == ([0], [], True)

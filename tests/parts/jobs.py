@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from corral import scripts
+from corral import add_scripts, scripts
+from corral.job_spec import NewJob
 from corral.keys import Keys
-from corral.scripts import NewJob, Settled, Settlement, Taking
+from corral.scripts import Settled, Settlement, Taking
 from keyspace import dump, ttls
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from corral.connection import Lines
     from corral.lifecycle import Step
+    from corral.rate_limit import RateLimit
 
 NOW = 1_800_000_000_000
 """The clock of these tests: epoch ms."""
@@ -105,13 +107,22 @@ class Stage:
         """How long a key has to live."""
         return (await ttls(self.client, _full(name)))[_full(name)]
 
-    async def add(self, *jobs: NewJob, dialect: str = "") -> list[str]:
-        return await scripts.add_jobs(self.caller, self.keys, dialect, jobs)
+    async def add(self, *jobs: NewJob, now: int = NOW, dialect: str = "") -> list[str]:
+        ids = await add_scripts.add_jobs(self.caller, self.keys, dialect, now, jobs)
+        assert not isinstance(ids, add_scripts.Refused), ids
+        return ids
 
     async def take(
-        self, want: int = 10, *, now: int = NOW, token: str = "t:1", worker: str = "", dialect: str = ""
+        self,
+        want: int = 10,
+        *,
+        now: int = NOW,
+        token: str = "t:1",
+        worker: str = "",
+        dialect: str = "",
+        limit: RateLimit | None = None,
     ) -> Settled:
-        return await self.settle(now=now, want=want, token=token, worker=worker, dialect=dialect)
+        return await self.settle(now=now, want=want, token=token, worker=worker, dialect=dialect, limit=limit)
 
     async def settle(
         self,
@@ -122,10 +133,12 @@ class Stage:
         token: str = "t:2",
         worker: str = "",
         dialect: str = "",
+        limit: RateLimit | None = None,
+        points: int = 0,
     ) -> Settled:
         """Settle (id, step) pairs whose locks have the token `held`, and take up to `want`, locked with `token`."""
         settlements = [Settlement(id, held, step) for id, step in steps]
-        taking = Taking(want, token, LOCK_MS, worker)
+        taking = Taking(want, token, LOCK_MS, worker, limit, points)
         return await scripts.settle_jobs(self.caller, self.keys, dialect, now, settlements, taking)
 
     async def _write(self, key: str, value: Any) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from corral import Job, Keep, scripts
+from corral import Job, Keep, script
 from corral.address import make_pool
 from corral.connection import Line
 from corral.errors import RedisUnavailable
-from corral.job import from_wire
+from corral.job_record import from_wire
 from corral.keys import Keys
 from corral.lifecycle import Complete
 from corral.settler import Ended, Settler
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 KEYS = Keys("q")
 DONE = Complete("1", Keep())
-NAMES = {scripts.load(name).sha: name for name in ("settle_jobs", "take_jobs", "reclaim_jobs")}
+NAMES = {script.load(name).sha: name for name in ("settle_jobs", "take_jobs", "reclaim_jobs")}
 
 
 class LossyLine:

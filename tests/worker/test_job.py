@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corral import Backoff, CorruptJob, Job, JobOptions, PayloadNotJSON
-from corral.job import from_json, from_wire, storable, to_json
+from corral.job_record import from_wire
+from corral.payload import from_json, storable, to_json
 
 PLAIN = {
     b"name": b"send",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from corral import CorralError, InvalidJob, Job, PayloadNotJSON
-from corral.job import from_wire
+from corral.job_record import from_wire
 
 PLAIN = {b"name": b"send", b"data": b"{}", b"timestamp": b"1800000000000"}
 

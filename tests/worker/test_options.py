@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral import Backoff, InvalidJob, JobOptions, Keep
+from corral import Backoff, Deduplication, InvalidJob, JobOptions, Keep, Parent
 from corral.options import AddOptions, check_job_id
+from corral.parent_link import ChildFailure
 from corral.retention import keep_option
 
 wholes = st.integers(0, 2**53)
@@ -39,6 +40,19 @@ options = st.builds(
     stack_trace_limit=st.none() | wholes,
     keep_logs=st.none() | wholes,
     size_limit=st.none() | wholes,
+    deduplication=st.none()
+    | st.builds(
+        Deduplication,
+        st.text(min_size=1),
+        st.none() | wholes.map(lambda ms: ms / 1000),
+        st.booleans(),
+        st.booleans(),
+        st.booleans(),
+        st.booleans(),
+    ),
+    child_failure=st.none() | st.sampled_from(ChildFailure),
+    telemetry_metadata=st.none() | st.text(),
+    omit_context=st.booleans(),
     correlation_id=st.none() | st.text(),
     extra=own_keys,
 )
@@ -55,7 +69,11 @@ WIRE_NAMES = [
     "stackTraceLimit",
     "kl",
     "sizeLimit",
+    "de",
+    "fpof",
     "tm",
+    "omc",
+    "correlationId",
 ]
 
 
@@ -73,6 +91,10 @@ def test_every_option_has_bullmqs_name_on_the_wire() -> None:
         stack_trace_limit=6,
         keep_logs=7,
         size_limit=8,
+        deduplication=Deduplication("d", 5, extend=True),
+        fail_parent_on_failure=True,
+        telemetry_metadata="{}",
+        omit_context=True,
         correlation_id="c-9",
     ).to_wire()
     assert wire == {
@@ -88,9 +110,55 @@ def test_every_option_has_bullmqs_name_on_the_wire() -> None:
         "stackTraceLimit": 6,
         "kl": 7,
         "sizeLimit": 8,
-        "tm": "c-9",
+        "de": {"id": "d", "ttl": 5000, "extend": True},
+        "fpof": True,
+        "tm": "{}",
+        "omc": True,
+        "correlationId": "c-9",
     }
     assert set(wire) == set(WIRE_NAMES)
+
+
+@pytest.mark.parametrize(
+    ("given", "wire"),
+    [
+        ({"parent": Parent("p", "bull:q")}, {"parent": {"id": "p", "queue": "bull:q"}}),
+        ({"continue_parent_on_failure": True}, {"cpof": True}),
+        ({"ignore_dependency_on_failure": True}, {"idof": True}),
+        ({"remove_dependency_on_failure": True}, {"rdof": True}),
+        ({"deduplication": "d"}, {"de": {"id": "d"}}),
+        (
+            {"deduplication": Deduplication("d", replace=True, keep_last_if_active=True, reschedule=True)},
+            {"de": {"id": "d", "replace": True, "keepLastIfActive": True, "reschedule": True}},
+        ),
+    ],
+)
+def test_options_that_exclude_others_have_bullmqs_names_too(given: dict, wire: dict) -> None:
+    options = JobOptions.checked(**given)
+    assert options.to_wire() == {"attempts": 0, **wire}
+    assert JobOptions.from_wire(options.to_wire()) == options
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"deduplication": ""}, "not empty"),
+        ({"deduplication": 5}, "deduplication is a Deduplication or a text"),
+        ({"parent": "bull:q:1"}, "parent is a Parent"),
+        ({"parent": Parent("p", "bull:q"), "deduplication": "d"}, "exclude each other"),
+        ({"fail_parent_on_failure": True, "ignore_dependency_on_failure": True}, "exclude each other"),
+        ({"telemetry_metadata": {}}, "telemetry_metadata is a text"),
+    ],
+)
+def test_ties_that_node_would_refuse_are_refused(given: dict, sentence: str) -> None:
+    with pytest.raises(InvalidJob, match=sentence):
+        JobOptions.checked(**given)
+
+
+def test_default_options_fill_in_what_a_job_leaves_out() -> None:
+    defaults = JobOptions.checked(attempts=5, backoff=1, remove_on_complete=10, job_id="d")
+    own = JobOptions.checked(attempts=2, priority=3)
+    assert own.over(defaults) == JobOptions.checked(attempts=2, priority=3, backoff=1, remove_on_complete=10)
 
 
 def test_options_that_were_not_given_are_not_written_but_for_attempts() -> None:

@@ -91,7 +91,7 @@ async def test_every_option_lands_where_node_looks_for_it(queue: Queue, async_cl
         "stackTraceLimit": 4,
         "kl": 7,
         "sizeLimit": 1000,
-        "tm": "c-1",
+        "correlationId": "c-1",
     }
     assert stored["bull:mail:delayed"] == {"mine": (AT_MS + 60_000) * 4096}
 

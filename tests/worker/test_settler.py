@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from corral import JobSpec, Queue, scripts
+from corral import JobSpec, Queue, script, scripts
 from corral.address import make_pool
 from corral.connection import Line
 from corral.settler import MOST
@@ -50,7 +50,7 @@ async def new_rig(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     # EVALSHA is to be known, so that one call is one exchange.
     line = Line(make_pool(redis_url))
     for name in NAMES.values():
-        await line.call("SCRIPT", "LOAD", scripts.load(name).text)
+        await line.call("SCRIPT", "LOAD", script.load(name).text)
     await line.close()
     return make
 

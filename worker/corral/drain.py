@@ -13,7 +13,7 @@ from typing import Any
 from corral.errors import RedisUnavailable
 from corral.executor import Executor
 from corral.queue_work import QueueWork
-from corral.scripts import Caller
+from corral.script import Caller
 
 logger = logging.getLogger("corral.worker")
 

@@ -7,10 +7,24 @@
     |   |-- PayloadNotJSON      data, progress or a return value is not JSON (NaN and Infinity are not)
     |   `-- PayloadTooLarge     data is longer than the `size_limit` of its options
     |-- JobNotFound             the job's hash is gone: removed, trimmed by retention, or never there
+    |-- JobNotInState           the job is not in the state that the call needs
+    |-- JobLocked               a worker runs the job (or one of its children)
+    |-- LockLost                the job is not the caller's any more: its lock ran out or is another's
+    |-- ParentNotFound          a child was added to a job that is not there
+    |-- JobHasParent            the job belongs to another flow already
+    |-- JobOfScheduler          the pending iteration of a job scheduler cannot be removed by itself
+    |-- SchedulerConflict       the job that a scheduler would add exists already
+    |-- QueueInUse              the queue must be paused first, or still runs jobs
+    |-- JobFailed               a job that somebody waited for has failed
+    |-- JobTimeout              a job ran, or was waited for, longer than allowed
     |-- CorruptJob              the job's hash cannot be read; names the job and the field
     |-- RedisUnavailable        Redis did not answer; says whether the call may have been carried out
     |   `-- RedisRefused        Redis answered and refused: password, permission, full memory, wrong type
-    `-- UnrecoverableError      raised by a processor: fail now, whatever attempts remain
+    |-- UnrecoverableError      raised by a processor: fail now, whatever attempts remain
+    `-- JobMoved                raised by a processor after it moved its own job: nothing is left to write
+        |-- DelayedError            moved by `move_to_delayed`
+        |-- WaitingError            moved by `move_to_wait`
+        `-- WaitingChildrenError    moved by `move_to_waiting_children`
 
 Every message names the cause and, where there is one, the cure. None carries a credential.
 """
@@ -44,6 +58,50 @@ class JobNotFound(CorralError):
     """The job's hash does not exist (any more)."""
 
 
+class JobNotInState(CorralError):
+    """The job is not in the state that the call needs; nothing was changed."""
+
+
+class JobLocked(CorralError):
+    """A worker runs the job, or one of its children; nothing was changed."""
+
+
+class LockLost(CorralError):
+    """The job is not the caller's any more: its lock ran out, or another worker holds it. Nothing was changed."""
+
+
+class ParentNotFound(CorralError):
+    """The parent that a child was added to does not exist; nothing was added."""
+
+
+class JobHasParent(CorralError):
+    """A job with this id exists and belongs to another parent that is alive."""
+
+
+class JobOfScheduler(CorralError):
+    """The job is the pending iteration of a job scheduler, which would end with it; remove the scheduler instead."""
+
+
+class SchedulerConflict(CorralError):
+    """A job with the id of a scheduler's next iteration exists already."""
+
+
+class QueueInUse(CorralError):
+    """The queue must be paused first, or still runs jobs; nothing was changed."""
+
+
+class JobFailed(CorralError):
+    """A job that somebody waited for has failed for good. `reason` is its failed reason."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class JobTimeout(CorralError, TimeoutError):
+    """A job ran, or was waited for, longer than allowed."""
+
+
 class CorruptJob(CorralError):
     """The job's hash cannot be read as a job."""
 
@@ -75,3 +133,19 @@ class RedisRefused(RedisUnavailable):
 
 class UnrecoverableError(CorralError):
     """Raise it in a processor to fail the job at once, with attempts left or not."""
+
+
+class JobMoved(CorralError):
+    """Ends a processor that has moved its own job: the worker writes nothing more about this run."""
+
+
+class DelayedError(JobMoved):
+    """Raise it in a processor after `job.move_to_delayed`."""
+
+
+class WaitingError(JobMoved):
+    """Raise it in a processor after `job.move_to_wait`."""
+
+
+class WaitingChildrenError(JobMoved):
+    """Raise it in a processor after `job.move_to_waiting_children` has said that there are children to wait for."""

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 from corral.errors import PayloadNotJSON, UnrecoverableError
-from corral.job import Job, storable, to_json
+from corral.job import Job
 from corral.lifecycle import Completed, Failed, Interrupted, Outcome
+from corral.payload import storable, to_json
 
 Processor = Callable[[Job], Awaitable[Any]] | Callable[[Job], Any]
 """The user's function: takes the job, gives its return value (any JSON value). Plain ones run in threads."""

@@ -1,60 +1,21 @@
-"""Job: what a processor sees, and how it lies in its Redis hash."""
+"""Job: what a processor sees."""
 
-import json
-from collections.abc import Awaitable, Callable, Mapping
+import traceback
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from corral.errors import CorralError, CorruptJob, InvalidJob, PayloadNotJSON
+from corral.backoff import Duration, to_ms
+from corral.errors import CorralError, InvalidJob, UnrecoverableError
+from corral.job_door import JobDoor, Reply
 from corral.options import JobOptions
+from corral.parent_link import Parent
+from corral.payload import storable, to_json
+from corral.state import State
 
-
-def _no_number(word: str) -> float:
-    raise ValueError(f"{word} is not JSON")
-
-
-# Python reads NaN and Infinity, which JSON lacks.
-_decode = json.JSONDecoder(parse_constant=_no_number).decode
-_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-def to_json(value: Any, what: str) -> str:
-    """JSON text of a value. `what` names it in the error.
-
-    Raises PayloadNotJSON for what JSON cannot say: NaN and Infinity (one of them in a return value would end the
-    event listeners of Node), lone surrogates, objects of one's own.
-    """
-    if value is None:
-        return "null"
-    try:
-        text = _encoder.encode(value)
-        if not text.isascii():
-            text.encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise PayloadNotJSON(
-            f"{what} is not JSON: {error}; use None, bool, int, finite float, str, list and dict only"
-        ) from error
-    return text
-
-
-def from_json(text: str) -> Any:
-    """The value of a JSON text. Raises ValueError."""
-    return _decode(text)
-
-
-def storable(text: str) -> str:
-    """A text that UTF-8 can hold: lone surrogates are made readable."""
-    return text.encode(errors="backslashreplace").decode()
-
-
-class JobDoor(Protocol):
-    """What a running job may ask of its queue. Both calls work from the event loop and from a processor's thread."""
-
-    def update_progress(self, job: "Job", progress: str) -> Awaitable[None]: ...
-
-    def add_log(self, job: "Job", row: str) -> Awaitable[int]: ...
+if TYPE_CHECKING:
+    from corral.children import Dependencies, DependencyCounts
+    from corral.events import QueueEvents
 
 
 @dataclass(slots=True, eq=False)
@@ -85,9 +46,12 @@ class Job:
     stacktrace: tuple[str, ...] = ()
     deferred_failure: str | None = None
     parent_key: str | None = None
+    parent: Parent | None = None
     scheduler_id: str | None = None
     deduplication_id: str | None = None
     token: str | None = None
+    moved: bool = False
+    """Its processor has moved it itself: nothing is left to write of this run."""
     _door: JobDoor | None = field(default=None, repr=False)
 
     @property
@@ -100,7 +64,7 @@ class Job:
         """When the job was made, in UTC."""
         return datetime.fromtimestamp(self.timestamp / 1000, UTC)
 
-    def update_progress(self, progress: Any) -> Awaitable[None]:
+    def update_progress(self, progress: Any) -> Reply[None]:
         """Store the progress (any JSON value) and tell listeners of it. `await` it in an async processor.
 
         In a plain processor, which runs in a thread, the call itself waits until it is written.
@@ -110,7 +74,7 @@ class Job:
         self.progress = progress
         return self._asked().update_progress(self, text)
 
-    def log(self, row: str) -> Awaitable[int]:
+    def log(self, row: str) -> Reply[int]:
         """Add a row to the job's log; gives the number of rows kept. Waits like `update_progress`.
 
         Raises JobNotFound, RedisUnavailable; InvalidJob for what is no text.
@@ -119,101 +83,129 @@ class Job:
             raise InvalidJob(f"a log row is a text, got {type(row).__name__}")
         return self._asked().add_log(self, storable(row))
 
+    def clear_logs(self, keep: int | None = None) -> Reply[None]:
+        """Delete the job's log, or all but the newest `keep` rows."""
+        return self._asked().clear_logs(self, keep)
+
+    def get_logs(self) -> Reply[list[str]]:
+        """The log rows, oldest first."""
+        return self._asked().get_logs(self)
+
+    def get_state(self) -> Reply[State]:
+        """Where the job is now; UNKNOWN when it does not exist."""
+        return self._asked().get_state(self)
+
+    def update_data(self, data: Any) -> Reply[None]:
+        """Replace the data (any JSON value). Raises PayloadNotJSON, JobNotFound."""
+        text = to_json(data, f"data of job {self.id}")
+        self.data = data
+        return self._asked().update_data(self, text)
+
+    def promote(self) -> Reply[None]:
+        """Let a delayed job run now. Raises JobNotInState."""
+        return self._asked().promote(self)
+
+    def retry(
+        self, state: State | None = None, *, reset_attempts_made: bool = False, reset_attempts_started: bool = False
+    ) -> Reply[None]:
+        """Let a finished job run again, one in `state` (default failed; completed is the other).
+
+        Its attempts count on, unless reset. Raises JobNotFound, JobNotInState.
+        """
+        return self._asked().retry(self, state or State.FAILED, reset_attempts_made, reset_attempts_started)
+
+    def change_delay(self, delay: Duration) -> Reply[None]:
+        """Let a delayed job run so long from now. Raises JobNotFound, JobNotInState."""
+        return self._asked().change_delay(self, to_ms(delay))
+
+    def change_priority(self, priority: int, *, lifo: bool = False) -> Reply[None]:
+        """Give the job another priority (0 = none); with `lifo`, in front of its equals. Raises JobNotFound."""
+        return self._asked().change_priority(self, priority, lifo)
+
+    def remove(self, *, remove_children: bool = True) -> Reply[None]:
+        """Remove the job from wherever it is, with its children. A parent is told.
+
+        Raises JobLocked when it (or a child) runs, JobOfScheduler, JobNotFound.
+        """
+        return self._asked().remove(self, remove_children)
+
+    def remove_deduplication_key(self) -> Reply[bool]:
+        """Give the job's deduplication id free; False when it is not the job's (any more)."""
+        return self._asked().remove_deduplication_key(self)
+
+    def get_children_values(self) -> Reply[dict[str, Any]]:
+        """What completed children returned: their key (`prefix:queue:id`) -> value."""
+        return self._asked().get_children_values(self)
+
+    def get_ignored_children_failures(self) -> Reply[dict[str, str]]:
+        """Why children failed whose failure is ignored or continued past: their key -> reason."""
+        return self._asked().get_ignored_children_failures(self)
+
+    def get_dependencies(self, after: "Dependencies | None" = None, *, count: int = 1000) -> "Reply[Dependencies]":
+        """Children by what became of them, about `count` of each kind; `after` = the page before this one."""
+        return self._asked().get_dependencies(self, after, count)
+
+    def get_dependencies_count(self) -> "Reply[DependencyCounts]":
+        """How many children are open, processed, ignored and failed."""
+        return self._asked().get_dependencies_count(self)
+
+    def remove_unprocessed_children(self) -> Reply[None]:
+        """Remove the children that are open and not running, with their own children."""
+        return self._asked().remove_unprocessed_children(self)
+
+    def remove_child_dependency(self) -> Reply[bool]:
+        """Let the parent no longer wait for this job; False when it did not. Raises ParentNotFound."""
+        return self._asked().remove_child_dependency(self)
+
+    def move_to_delayed(self, until: datetime | Duration) -> Reply[None]:
+        """In a processor: run again at a time (datetime) or after a span (timedelta, seconds); no attempt is counted.
+
+        Then `raise DelayedError`. Raises LockLost.
+        """
+        if isinstance(until, datetime):
+            return self._asked().move_to_delayed(self, round(until.timestamp() * 1000))
+        return self._asked().move_to_delayed(self, round(datetime.now(UTC).timestamp() * 1000) + to_ms(until))
+
+    def move_to_wait(self) -> Reply[None]:
+        """In a processor: back to the front of the queue; no attempt is counted. Then `raise WaitingError`."""
+        return self._asked().move_to_wait(self)
+
+    def move_to_waiting_children(self, child: Parent | None = None) -> Reply[bool]:
+        """In a processor: wait for the children that are open, or for one of them (given by id and queue).
+
+        True: there are some, `raise WaitingChildrenError`; the job runs once more when they are done. False: go on.
+        Raises LockLost, and JobNotInState when a child has failed that fails its parent.
+        """
+        return self._asked().move_to_waiting_children(self, child.key if child else None)
+
+    def move_to_completed(self, returnvalue: Any = None) -> Reply[None]:
+        """Without a processor: complete the job that `Worker.get_next_job` gave. Raises PayloadNotJSON, LockLost."""
+        return self._asked().move_to_completed(self, to_json(returnvalue, f"the return value of job {self.id}"))
+
+    def move_to_failed(self, error: BaseException | str) -> Reply[None]:
+        """Without a processor: end an attempt of the job that `Worker.get_next_job` gave, by an error or a reason.
+
+        It is retried while attempts are left. Raises LockLost.
+        """
+        if isinstance(error, str):
+            return self._asked().move_to_failed(self, storable(error), "", False)
+        stack = storable("".join(traceback.format_exception(error)))
+        reason = storable(str(error) or type(error).__name__)
+        return self._asked().move_to_failed(self, reason, stack, isinstance(error, UnrecoverableError))
+
+    def extend_lock(self, duration: Duration) -> Reply[None]:
+        """Without a processor: hold the job for so long from now. Raises LockLost."""
+        return self._asked().extend_lock(self, to_ms(duration))
+
+    def wait_until_finished(self, events: "QueueEvents", *, timeout: Duration | None = None) -> Reply[Any]:
+        """Wait for the end of the job; gives its return value. `events` listens to the job's queue.
+
+        It listens and looks, so a lost event cannot make it hang. Raises JobFailed, JobNotFound (it was removed),
+        JobTimeout, RedisUnavailable.
+        """
+        return self._asked().wait_until_finished(self, events, None if timeout is None else to_ms(timeout))
+
     def _asked(self) -> JobDoor:
         if self._door is None:
             raise CorralError(f"job {self.id} was read without a connection; get it from a Queue or a Worker")
         return self._door
-
-
-@lru_cache(4096)
-def _options(text: bytes) -> JobOptions | None:
-    """Options as they are stored; None = they cannot be read. Jobs of one producer mostly carry the same text."""
-    try:
-        wire = _decode(text.decode())
-        return JobOptions.from_wire(wire) if isinstance(wire, dict) else None
-    except (ValueError, OverflowError, RecursionError):
-        return None
-
-
-def from_wire(job_id: str, fields: Mapping[bytes, bytes], queue_name: str, door: JobDoor | None = None) -> Job:
-    """Read a job's hash. Raises CorruptJob, naming the job and the field that cannot be read."""
-    try:
-        name, data = fields[b"name"].decode(errors="replace"), fields[b"data"]
-    except KeyError as error:
-        raise CorruptJob(
-            f"job {job_id} of queue {queue_name!r} has no field {error.args[0].decode()!r} in its hash"
-        ) from None
-    opts = _options(fields.get(b"opts", b"{}"))
-    if opts is None:
-        raise CorruptJob(f"job {job_id} of queue {queue_name!r}: field 'opts' cannot be read as options")
-    try:
-        job = Job(
-            job_id,
-            name,
-            _decode(data.decode()),
-            opts,
-            queue_name,
-            _number(fields.get(b"timestamp", b"0")),
-            _number(fields.get(b"delay", b"0")),
-            _number(fields.get(b"priority", b"0")),
-            _door=door,
-        )
-        for name_in_hash, value in fields.items():
-            if reader := _READERS.get(name_in_hash):
-                setattr(job, reader[0], reader[1](value))
-    except (ValueError, OverflowError, RecursionError):
-        raise CorruptJob(_complaint(job_id, fields, queue_name)) from None
-    return job
-
-
-def _number(value: bytes) -> int:
-    try:
-        return int(value)
-    except ValueError:
-        return round(float(value))
-
-
-def _text(value: bytes) -> str:
-    return value.decode(errors="replace")
-
-
-def _json(value: bytes) -> Any:
-    return from_json(value.decode())
-
-
-def _rows(value: bytes) -> tuple[str, ...]:
-    rows = _json(value)
-    return tuple(storable(str(row)) for row in rows) if isinstance(rows, list) else ()
-
-
-_READERS: dict[bytes, tuple[str, Callable[[bytes], Any]]] = {
-    b"atm": ("attempts_made", _number),
-    b"attemptsMade": ("attempts_made", _number),
-    b"ats": ("attempts_started", _number),
-    b"stc": ("stalled_counter", _number),
-    b"processedOn": ("processed_on", _number),
-    b"finishedOn": ("finished_on", _number),
-    b"pb": ("processed_by", _text),
-    b"progress": ("progress", _json),
-    b"returnvalue": ("returnvalue", _json),
-    b"failedReason": ("failed_reason", _text),
-    b"stacktrace": ("stacktrace", _rows),
-    b"defa": ("deferred_failure", _text),
-    b"parentKey": ("parent_key", _text),
-    b"rjk": ("scheduler_id", _text),
-    b"deid": ("deduplication_id", _text),
-}
-"""Fields that not every job has: the attribute and how to read it."""
-
-
-def _complaint(job_id: str, fields: Mapping[bytes, bytes], queue_name: str) -> str:
-    """Which field of a hash cannot be read."""
-    always = {b"data": _json, b"timestamp": _number, b"delay": _number, b"priority": _number}
-    readers = always | {name: reader for name, (_, reader) in _READERS.items()}
-    for name, reader in readers.items():
-        try:
-            reader(fields.get(name, b"0"))
-        except (ValueError, OverflowError, RecursionError):
-            kind = "a number" if reader is _number else "JSON"
-            return f"job {job_id} of queue {queue_name!r}: field {name.decode()!r} is not {kind}"
-    return f"job {job_id} of queue {queue_name!r} cannot be read"

@@ -1,4 +1,4 @@
-"""The states of a job, the steps between them, and the decision what follows from a run.
+"""The steps of a job between them, and the decision what follows from a run.
 
 States are BullMQ's, and so are the words for them. A step is one move of one job out of `active`:
 
@@ -16,24 +16,10 @@ Everything else that moves a job (add, take, promote, recover, pause, resume) ha
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from corral.errors import InvalidJob
 from corral.job import Job
 from corral.retention import KEEP_ALL, Keep
-
-
-class State(StrEnum):
-    """Where a job is. UNKNOWN: in no list or set, or the job does not exist."""
-
-    WAITING = "waiting"
-    PRIORITIZED = "prioritized"
-    DELAYED = "delayed"
-    ACTIVE = "active"
-    WAITING_CHILDREN = "waiting-children"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)

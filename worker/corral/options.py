@@ -12,20 +12,27 @@
     stack_trace_limit     stackTraceLimit     rows kept of `stacktrace`
     keep_logs             kl                  log rows kept
     size_limit            sizeLimit           bytes of the data's JSON
-    correlation_id        tm                  telemetry metadata, passed through as it is
+    deduplication         de                  {id, ttl? (ms), extend?, replace?, keepLastIfActive?, reschedule?}
+    parent                parent              {id, queue: "prefix:queue"}
+    child_failure         fpof cpof idof rdof one of them true
+    telemetry_metadata    tm                  the trace's context, passed through as it is
+    omit_context          omc                 a worker with telemetry does not go on with that trace
+    correlation_id        correlationId       ours; Node shows it among the options
 
 Keys that this table lacks are kept in `extra` under their wire names and written back unchanged.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, Self, TypedDict, Unpack
 
 from corral.backoff import Backoff, Duration, to_ms
+from corral.deduplication import Deduplication
 from corral.errors import InvalidJob
 from corral.keys import KEY_NAMES
+from corral.parent_link import ChildFailure, Parent
 from corral.retention import Keep, keep_option, whole
 
 MAX_PRIORITY = 2_097_151
@@ -49,7 +56,13 @@ class AddOptions(TypedDict, total=False):
     stack_trace_limit: how many failures' stack traces stay with the job; default all.
     keep_logs: how many log rows stay; default all.
     size_limit: refuse data whose JSON is longer than so many bytes.
-    correlation_id: passed through to the log lines of whoever runs the job.
+    deduplication: a Deduplication, or a text for `Deduplication(text)`.
+    parent: a Parent, which then waits for this job. It must be waiting for children, or running and about to.
+    fail_parent_on_failure, continue_parent_on_failure, ignore_dependency_on_failure, remove_dependency_on_failure:
+    what this child's failure for good means for its parent, one of them at most; default: the parent waits on.
+    telemetry_metadata: the trace's context, as the telemetry of BullMQ writes it; passed on, never read.
+    omit_context: the worker's telemetry shall not go on with that trace.
+    correlation_id: passed through to the log lines of whoever runs the job, and to its children.
     """
 
     delay: Duration
@@ -64,7 +77,23 @@ class AddOptions(TypedDict, total=False):
     stack_trace_limit: int
     keep_logs: int
     size_limit: int
+    deduplication: Deduplication | str
+    parent: Parent
+    fail_parent_on_failure: bool
+    continue_parent_on_failure: bool
+    ignore_dependency_on_failure: bool
+    remove_dependency_on_failure: bool
+    telemetry_metadata: str
+    omit_context: bool
     correlation_id: str
+
+
+_POLICIES = {
+    "fail_parent_on_failure": ChildFailure.FAIL_PARENT,
+    "continue_parent_on_failure": ChildFailure.CONTINUE_PARENT,
+    "ignore_dependency_on_failure": ChildFailure.IGNORE,
+    "remove_dependency_on_failure": ChildFailure.REMOVE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +112,11 @@ class JobOptions:
     stack_trace_limit: int | None = None
     keep_logs: int | None = None
     size_limit: int | None = None
+    deduplication: Deduplication | None = None
+    parent: Parent | None = None
+    child_failure: ChildFailure | None = None
+    telemetry_metadata: str | None = None
+    omit_context: bool = False
     correlation_id: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -98,6 +132,9 @@ class JobOptions:
             backoff = Backoff.fixed(backoff)
         elif not isinstance(backoff, Backoff | None):
             raise InvalidJob(f"backoff takes a Backoff, a timedelta or seconds, got {backoff!r}")
+        deduplication = given.get("deduplication")
+        if isinstance(deduplication, str):
+            deduplication = Deduplication(deduplication)
         timestamp = given.get("timestamp")
         if isinstance(timestamp, datetime):
             timestamp = timestamp.timestamp()
@@ -116,6 +153,11 @@ class JobOptions:
             stack_trace_limit=given.get("stack_trace_limit"),
             keep_logs=given.get("keep_logs"),
             size_limit=given.get("size_limit"),
+            deduplication=deduplication,
+            parent=given.get("parent"),
+            child_failure=_child_failure(given),
+            telemetry_metadata=given.get("telemetry_metadata"),
+            omit_context=bool(given.get("omit_context", False)),
             correlation_id=given.get("correlation_id"),
         )
         options.check()
@@ -127,8 +169,12 @@ class JobOptions:
             check_job_id(self.job_id)
         if not _is_whole(self.priority) or self.priority > MAX_PRIORITY:
             raise InvalidJob(f"priority must be a whole number from 0 to {MAX_PRIORITY}, got {self.priority!r}")
-        if not (self.correlation_id is None or isinstance(self.correlation_id, str)):
-            raise InvalidJob(f"correlation_id is a text, got {self.correlation_id!r}")
+        for name, kind, what in _TYPED:
+            value = getattr(self, name)
+            if not (value is None or isinstance(value, kind)):
+                raise InvalidJob(f"{name} is {what}, got {value!r}")
+        if self.deduplication is not None and self.parent is not None:
+            raise InvalidJob("deduplication and parent exclude each other: a parent would wait for a job not added")
         for name in ("attempts", "delay_ms", "timestamp_ms", "stack_trace_limit", "keep_logs", "size_limit"):
             value = getattr(self, name)
             if not (_is_whole(value) or (value is None and name not in ("attempts", "delay_ms"))):
@@ -138,7 +184,7 @@ class JobOptions:
     def from_wire(cls, wire: Mapping[str, Any]) -> Self:
         """Read a job's stored `opts`. Values of an unexpected type count as not given; nothing raises."""
         attempts, delay, timestamp = wire.get("attempts"), wire.get("delay"), wire.get("timestamp")
-        correlation = wire.get("tm")
+        correlation, metadata = wire.get("correlationId"), wire.get("tm")
         job_id = wire.get("jobId")
         return cls(
             attempts=whole(attempts) or 0,
@@ -153,6 +199,11 @@ class JobOptions:
             stack_trace_limit=whole(wire.get("stackTraceLimit")),
             keep_logs=whole(wire.get("kl")),
             size_limit=whole(wire.get("sizeLimit")),
+            deduplication=Deduplication.from_wire(wire["de"]) if "de" in wire else None,
+            parent=Parent.from_wire(wire["parent"]) if "parent" in wire else None,
+            child_failure=next((policy for policy in ChildFailure if wire.get(policy.value) is True), None),
+            telemetry_metadata=metadata if isinstance(metadata, str) else None,
+            omit_context=wire.get("omc") is True,
             correlation_id=correlation if isinstance(correlation, str) else None,
             extra={name: value for name, value in wire.items() if name not in _WIRE_NAMES} if wire else {},
         )
@@ -168,6 +219,14 @@ class JobOptions:
             wire["removeOnFail"] = self.remove_on_fail.to_wire()
         if self.lifo:
             wire["lifo"] = True
+        if self.deduplication is not None:
+            wire["de"] = self.deduplication.to_wire()
+        if self.parent is not None:
+            wire["parent"] = self.parent.to_options()
+        if self.child_failure is not None:
+            wire[self.child_failure.value] = True
+        if self.omit_context:
+            wire["omc"] = True
         named = {
             "delay": self.delay_ms or None,
             "priority": self.priority or None,
@@ -176,9 +235,36 @@ class JobOptions:
             "stackTraceLimit": self.stack_trace_limit,
             "kl": self.keep_logs,
             "sizeLimit": self.size_limit,
-            "tm": self.correlation_id,
+            "tm": self.telemetry_metadata,
+            "correlationId": self.correlation_id,
         }
         return wire | {name: value for name, value in named.items() if value is not None}
+
+    def over(self, defaults: "JobOptions") -> "JobOptions":
+        """These options, with `defaults` where they say nothing. Which job it is (`job_id`) is never a default."""
+        plain = JobOptions()
+        missing = {
+            each.name: getattr(defaults, each.name)
+            for each in fields(self)
+            if each.name != "job_id" and getattr(self, each.name) == getattr(plain, each.name)
+        }
+        return replace(self, **missing)
+
+
+_TYPED = (
+    ("deduplication", Deduplication, "a Deduplication or a text"),
+    ("parent", Parent, "a Parent"),
+    ("telemetry_metadata", str, "a text"),
+    ("correlation_id", str, "a text"),
+)
+"""Options that have a type of their own: name, type, how an error calls it."""
+
+
+def _child_failure(given: AddOptions) -> ChildFailure | None:
+    chosen = [name for name in _POLICIES if given.get(name)]
+    if len(chosen) > 1:
+        raise InvalidJob(f"{' and '.join(chosen)} exclude each other; a child's failure can mean one thing")
+    return _POLICIES[chosen[0]] if chosen else None
 
 
 _WIRE_NAMES = frozenset(
@@ -195,7 +281,12 @@ _WIRE_NAMES = frozenset(
         "stackTraceLimit",
         "kl",
         "sizeLimit",
+        "de",
+        "parent",
+        *ChildFailure,
         "tm",
+        "omc",
+        "correlationId",
     }
 )
 

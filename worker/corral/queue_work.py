@@ -9,13 +9,16 @@ from corral import logs
 from corral.clock import now_ms
 from corral.errors import CorralError, CorruptJob, RedisUnavailable
 from corral.executor import Executor
-from corral.job import Job, JobDoor, from_json, from_wire
+from corral.job import Job
+from corral.job_door import JobDoor
+from corral.job_record import from_wire
 from corral.keys import Keys
 from corral.lifecycle import OUTCOME_NAMES, Complete, Fail, Failed, HandBack, Interrupted, Outcome, Retention, next_step
 from corral.listeners import Listeners
 from corral.locks import Locks
 from corral.metrics import Metrics
 from corral.options import JobOptions
+from corral.payload import from_json
 from corral.scripts import CODES
 from corral.settler import Ended, Settler
 

@@ -1,100 +1,17 @@
-"""One typed function per transition. The only room that loads Lua.
+"""One typed function per transition of a job that runs, and of its queue. See `script.py` for how they are called."""
 
-A script names what it includes by comment lines `-- include: NAME`; each paragraph of `lua/includes` lands in a script
-once. Redis keeps scripts by their SHA-1; after its restart the text is sent again.
-"""
-
-import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from importlib.resources import files
-from typing import Any, Protocol
+from functools import lru_cache
+from typing import Any
 
-from corral.errors import RedisRefused
-from corral.job import to_json
 from corral.keys import Keys
-from corral.lifecycle import Complete, Delay, Fail, HandBack, Retry, State, Step
+from corral.lifecycle import Complete, Delay, Fail, HandBack, Retry, Step
+from corral.payload import to_json
+from corral.rate_limit import RateLimit
 from corral.retention import Keep
-from corral.version import __version__
-
-_INCLUDE = re.compile(r"^-- include: (\w+)$", re.MULTILINE)
-
-
-class Caller(Protocol):
-    """Whoever carries a command to Redis: a Line or Lines."""
-
-    async def call(self, *command: Any, timeout: float = ...) -> Any: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """A script's whole text, and the SHA-1 that Redis knows it by."""
-
-    name: str
-    text: str
-    sha: str
-
-
-@cache
-def load(name: str) -> Script:
-    """Read `lua/NAME.lua` with everything it includes."""
-    lua = files("corral") / "lua"
-    included: list[str] = []
-    paragraphs: list[str] = []
-
-    def include(source: str) -> None:
-        for part in _INCLUDE.findall(source):
-            if part not in included:
-                included.append(part)
-                text = (lua / "includes" / f"{part}.lua").read_text("utf-8")
-                include(text)
-                paragraphs.append(text)
-
-    source = (lua / f"{name}.lua").read_text("utf-8")
-    include(source)
-    text = "\n".join([*paragraphs, source])
-    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
-
-
-async def load_all(caller: Caller) -> None:
-    """Send every script to Redis, which compiles them. Raises RedisUnavailable; RedisRefused without permission."""
-    for path in (files("corral") / "lua").iterdir():
-        if path.name.endswith(".lua"):
-            await caller.call("SCRIPT", "LOAD", load(path.name.removesuffix(".lua")).text)
-
-
-async def _run(caller: Caller, name: str, keys: Keys, *args: Any) -> Any:
-    script = load(name)
-    try:
-        return await caller.call("EVALSHA", script.sha, 1, keys.base, *args)
-    except RedisRefused as error:
-        if error.code != "NOSCRIPT":
-            raise
-    return await caller.call("EVAL", script.text, 1, keys.base, *args)
-
-
-@dataclass(frozen=True, slots=True)
-class NewJob:
-    """A job as `add_jobs` writes it; `job_id` empty = the queue's counter gives one."""
-
-    job_id: str
-    name: str
-    data: str
-    opts: str
-    timestamp_ms: int
-    delay_ms: int
-    priority: int
-    lifo: bool
-
-
-async def add_jobs(caller: Caller, keys: Keys, dialect: str, jobs: Sequence[NewJob]) -> list[str]:
-    """Add jobs, all or none; gives their ids in order."""
-    args: list[Any] = []
-    for job in jobs:
-        args += (job.job_id, job.name, job.data, job.opts, job.timestamp_ms, job.delay_ms, job.priority, int(job.lifo))
-    return [_text(id) for id in await _run(caller, "add_jobs", keys, dialect, f"corral:{__version__}", *args)]
+from corral.script import Caller, run, to_text
+from corral.state import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +31,10 @@ class Taking:
     token: str
     lock_ms: int
     worker: str
+    limit: RateLimit | None = None
+    """The worker's own rate limit."""
+    points: int = 0
+    """Minutes kept of the queue's metrics; 0 = write none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +73,14 @@ async def settle_jobs(
     caller: Caller, keys: Keys, dialect: str, now_ms: int, settlements: Sequence[Settlement], taking: Taking
 ) -> Settled:
     """Write how jobs ended and take the next ones, in one step."""
-    args: list[Any] = [now_ms, dialect, taking.want, taking.token, taking.lock_ms, taking.worker]
+    most, within = (taking.limit.max, taking.limit.duration_ms) if taking.limit else ("", "")
+    args: list[Any] = [now_ms, dialect, taking.want, taking.token, taking.lock_ms, taking.worker, most, within]
     if not settlements:
-        return _settled(await _run(caller, "take_jobs", keys, *args))
+        return _settled(await run(caller, "take_jobs", keys, *args))
+    args.append(taking.points)
     for one in settlements:
         args += _step_args(one)
-    return _settled(await _run(caller, "settle_jobs", keys, *args))
+    return _settled(await run(caller, "settle_jobs", keys, *args))
 
 
 def _step_args(one: Settlement) -> tuple[Any, ...]:
@@ -191,20 +114,20 @@ def _settled(reply: Any) -> Settled:
     return Settled(
         codes,
         _jobs(jobs),
-        [_text(id) for id in unreadable],
+        [to_text(id) for id in unreadable],
         limited_ms,
         next_due_ms,
-        [_text(trouble) for trouble in troubles],
+        [to_text(trouble) for trouble in troubles],
     )
 
 
 def _jobs(reply: Any) -> list[tuple[str, dict[bytes, bytes]]]:
-    return [(_text(id), dict(zip(flat[::2], flat[1::2], strict=True))) for id, flat in reply]
+    return [(to_text(id), dict(zip(flat[::2], flat[1::2], strict=True))) for id, flat in reply]
 
 
 async def reclaim_jobs(caller: Caller, keys: Keys, token: str, lock_ms: int) -> list[tuple[str, dict[bytes, bytes]]]:
     """The jobs that a call with `token` took, when its answer was lost on the way; their locks last anew."""
-    return _jobs(await _run(caller, "reclaim_jobs", keys, token, lock_ms))
+    return _jobs(await run(caller, "reclaim_jobs", keys, token, lock_ms))
 
 
 async def renew_locks(
@@ -212,7 +135,7 @@ async def renew_locks(
 ) -> list[tuple[str, str]]:
     """Hold locks, given as (job id, token), for another `lock_ms`; gives those that are lost."""
     args = [part for pair in held for part in pair]
-    places: list[int] = await _run(caller, "renew_locks", keys, lock_ms, *args)
+    places: list[int] = await run(caller, "renew_locks", keys, lock_ms, *args)
     return [held[place - 1] for place in places]
 
 
@@ -220,35 +143,36 @@ async def recover_stalled(
     caller: Caller, keys: Keys, dialect: str, now_ms: int, interval_ms: int, max_stalled: int
 ) -> list[str]:
     """Put back jobs whose worker died; gives their ids. Does nothing within `interval_ms` of anyone's last look."""
-    reply = await _run(caller, "recover_stalled", keys, now_ms, dialect, interval_ms, max_stalled)
-    return [_text(id) for id in reply]
+    reply = await run(caller, "recover_stalled", keys, now_ms, dialect, interval_ms, max_stalled)
+    return [to_text(id) for id in reply]
 
 
 async def update_progress(caller: Caller, keys: Keys, job_id: str, progress: str) -> bool:
     """Store progress (JSON). False: the job is gone."""
-    return bool(await _run(caller, "update_progress", keys, job_id, progress) == 0)
+    return bool(await run(caller, "update_progress", keys, job_id, progress) == 0)
 
 
 async def add_log(caller: Caller, keys: Keys, job_id: str, row: str, kept: int | None) -> int:
     """Add a log row; gives the number of rows kept, or -1: the job is gone."""
-    return int(await _run(caller, "add_log", keys, job_id, row, "" if kept is None else kept))
+    return int(await run(caller, "add_log", keys, job_id, row, "" if kept is None else kept))
 
 
 async def pause_queue(caller: Caller, keys: Keys, dialect: str) -> bool:
     """Stop takes. False: was paused already."""
-    return bool(await _run(caller, "pause_queue", keys, dialect))
+    return bool(await run(caller, "pause_queue", keys, dialect))
 
 
 async def resume_queue(caller: Caller, keys: Keys) -> bool:
     """Allow takes. False: was not paused."""
-    return bool(await _run(caller, "resume_queue", keys))
+    return bool(await run(caller, "resume_queue", keys))
 
 
 async def job_state(caller: Caller, keys: Keys, job_id: str) -> State:
     """Where a job is."""
-    return State(_text(await _run(caller, "job_state", keys, job_id)))
+    return State(to_text(await run(caller, "job_state", keys, job_id)))
 
 
-def _text(value: bytes) -> str:
-    # An id that is not UTF-8 cannot be sent back as it was; made readable, it is at least told.
-    return value.decode(errors="backslashreplace")
+async def get_logs(caller: Caller, keys: Keys, job_id: str) -> list[str]:
+    """The log rows of a job, oldest first."""
+    rows: Sequence[bytes] = await caller.call("LRANGE", keys.logs(job_id), 0, -1)
+    return [row.decode(errors="replace") for row in rows]

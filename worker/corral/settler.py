@@ -19,7 +19,8 @@ from corral.errors import RedisUnavailable
 from corral.job import Job
 from corral.keys import Keys
 from corral.lifecycle import Failed, HandBack, Step
-from corral.scripts import Caller, Settled, Settlement, Taking
+from corral.script import Caller
+from corral.scripts import Settled, Settlement, Taking
 from corral.slots import Share, Slots
 
 logger = logging.getLogger("corral.settler")

@@ -31,7 +31,7 @@ from corral.listeners import Listeners
 from corral.locks import renew
 from corral.metrics import Metrics
 from corral.queue_work import QueueWork
-from corral.scripts import load_all
+from corral.script import load_all
 from corral.server_check import check_server
 from corral.settings import Settings
 from corral.settler import Settler
@@ -127,7 +127,7 @@ class Shift:
 
     def _work(self, keys: Keys) -> QueueWork:
         work = QueueWork(keys, self.executor, self.listeners, self.metrics, self.options.retention, self.name)
-        work.calls = JobCalls(self._lines, keys, self._told_progress)
+        work.calls = JobCalls(self._lines, keys, self.options.dialect, self._told_progress)
         line = Line(self._pool)
         self._single.append(line)
         work.settler = Settler(

@@ -13,7 +13,7 @@ from corral.keys import Keys
 from corral.lifecycle import Retention
 from corral.listeners import EventName, Listener, Listeners
 from corral.metrics import Metrics
-from corral.queue import Dialect, dialect_arg
+from corral.queue_door import Dialect, dialect_arg
 from corral.retention import Keep, keep_option
 from corral.settings import Settings
 from corral.shift import Shift, WorkerOptions

@@ -3,42 +3,41 @@
 -- KEYS 1  P, the base of the queue's keys
 -- ARGV 1  dialect: 'v5', 'v6' or '' (ask the keys)
 --      2  version of this library, written to `meta` where it has none
---      then eight for each job:
+--      3  now, epoch ms
+--      then nine for each job:
 --         id         '' = the queue's counter
 --         name, data (JSON), opts (JSON)
 --         timestamp  epoch ms
 --         delay      ms, counted from the timestamp
 --         priority   0 = none
 --         lifo       1 = in front
--- Returns the ids, one a job. An id that exists already is returned and its job left as it is.
--- Events: added, then waiting or delayed; duplicated
+--         more       '' or JSON: de, parent, rjk, waits, defers; see add.lua
+-- Returns the ids, one a job. An id that exists already is returned and its job left as it is; for a job that its
+--         deduplication id turns away, the id of the job that holds that.
+--         Or {code, place}, and nothing was added, because of the job at that place (from 1):
+--         -5 its parent does not exist, -7 its id belongs to a job of another parent that is alive
+-- Events: added, waiting, delayed or waiting-children; duplicated; deduplicated, removed
 --
 -- include: own_keys
 -- include: settings
--- include: enqueue
+-- include: add
 
 local P = KEYS[1]
 check_own_keys(P, 'wait', 'prioritized', 'delayed', 'marker', 'events')
-local counter = P .. 'id'
 -- First, so that a full Redis refuses before anything is written.
-redis.call('INCRBY', counter, 0)
+redis.call('INCRBY', P .. 'id', 0)
 redis.call('HSETNX', P .. 'meta', 'opts.maxLenEvents', 10000)
 redis.call('HSETNX', P .. 'meta', 'version', ARGV[2])
 local settings = settings_of(P, ARGV[1])
+local now = tonumber(ARGV[3])
 
-local ids = {}
-for at = 3, #ARGV, 8 do
-  local count = redis.call('INCR', counter)
-  local id = ARGV[at] ~= '' and ARGV[at] or string.format('%.0f', count)
-  local J, name = P .. id, ARGV[at + 1]
-  ids[#ids + 1] = id
-  if redis.call('EXISTS', J) == 1 then
-    emit_trimmed(P, settings, 'duplicated', 'jobId', id)
-  else
-    redis.call('HSET', J, 'name', name, 'data', ARGV[at + 2], 'opts', ARGV[at + 3], 'timestamp', ARGV[at + 4],
-      'delay', ARGV[at + 5], 'priority', ARGV[at + 6])
-    emit(P, 'added', 'jobId', id, 'name', name)
-    enqueue(P, settings, id, tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6]), ARGV[at + 7] == '1')
-  end
+local rows = {}
+for at = 4, #ARGV, 9 do
+  local row = read_row(unpack(ARGV, at, at + 8))
+  rows[#rows + 1] = row
+  local code = refused(P, row)
+  if code < 0 then return {code, #rows} end
 end
+local ids = {}
+for place, row in ipairs(rows) do ids[place] = add_job(P, settings, row, now) end
 return ids

@@ -7,6 +7,9 @@
 --      4  token for the locks of the taken jobs
 --      5  lock_ms
 --      6  worker's name, '' = none
+--      7  the worker's own rate limit: jobs, '' = none
+--      8  and within how many ms
+--      9  minutes kept of the queue's metrics, 0 = none
 --      then seven for each step:
 --         kind    complete | fail | retry | delay | hand_back
 --         id, token
@@ -30,6 +33,7 @@
 -- include: finish
 -- include: again
 -- include: take
+-- include: count_minute
 
 local P = KEYS[1]
 local now, want = tonumber(ARGV[1]), tonumber(ARGV[3])
@@ -63,13 +67,13 @@ local function put_back(id)
 end
 
 local ids = {}
-for at = 8, #ARGV, 7 do ids[#ids + 1] = ARGV[at] end
+for at = 11, #ARGV, 7 do ids[#ids + 1] = ARGV[at] end
 read_locks(P, ids)
 
 -- Before the steps, so that listeners still hear what these say.
 redis.call('XTRIM', P .. 'events', 'MAXLEN', '~', settings.events)
-local codes, finished = {}, false
-for at = 7, #ARGV, 7 do
+local codes, ends = {}, {complete = 0, fail = 0}
+for at = 10, #ARGV, 7 do
   local kind = ARGV[at]
   local id = ARGV[at + 1]
   local done, code = pcall(steps[kind], id, ARGV[at + 2], ARGV[at + 3], ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
@@ -79,14 +83,20 @@ for at = 7, #ARGV, 7 do
     code = -99
   end
   codes[#codes + 1] = code
-  finished = finished or (code == 0 and (kind == 'complete' or kind == 'fail'))
+  if code == 0 and ends[kind] then ends[kind] = ends[kind] + 1 end
 end
 drop_locks(P)
+local points = tonumber(ARGV[9])
+if points > 0 then
+  attempt('metrics', count_minute, P .. 'metrics:completed', ends.complete, points, now)
+  attempt('metrics', count_minute, P .. 'metrics:failed', ends.fail, points, now)
+end
+local finished = ends.complete + ends.fail > 0
 
 local jobs, unreadable, limited_ms, due = {}, {}, 0, 0
 if want > 0 then
   local done
-  done, jobs, unreadable, limited_ms, due = pcall(take, P, settings, now, want, ARGV[4], ARGV[5], ARGV[6])
+  done, jobs, unreadable, limited_ms, due = pcall(take, P, limited_to(settings, ARGV[7], ARGV[8]), now, want, ARGV[4], ARGV[5], ARGV[6])
   if not done then
     -- The steps are done, and whoever asked must hear of them.
     troubles[#troubles + 1] = 'take: ' .. error_text(jobs)

@@ -7,6 +7,8 @@
 --      4  token for their locks
 --      5  lock_ms
 --      6  worker's name, '' = none
+--      7  the worker's own rate limit: jobs, '' = none
+--      8  and within how many ms
 -- Returns {codes, jobs, unreadable, limited_ms, next_due, troubles} as settle_jobs does; codes and troubles are empty
 -- Events: waiting, active
 --
@@ -18,5 +20,5 @@ local settings = settings_of(P, ARGV[2])
 -- A full Redis refuses a script whose first write may need memory. This one does not, and jobs must go on.
 redis.call('XTRIM', P .. 'events', 'MAXLEN', '~', settings.events)
 local jobs, unreadable, limited_ms, due =
-  take(P, settings, tonumber(ARGV[1]), tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6])
+  take(P, limited_to(settings, ARGV[7], ARGV[8]), tonumber(ARGV[1]), tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6])
 return {{}, jobs, unreadable, limited_ms, due, {}}

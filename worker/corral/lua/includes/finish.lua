@@ -4,11 +4,8 @@
 -- include: events
 -- include: kept_back
 -- include: troubles
+-- include: delete_job
 -- The two ends of a job: `complete` and `fail`.
-
-local function delete_job(J)
-  redis.call('DEL', J, J .. ':logs', J .. ':dependencies', J .. ':processed', J .. ':failed', J .. ':unsuccessful')
-end
 
 -- A job removed by retention no longer holds up its parent.
 local function trim_job(P, set, id, now)

@@ -5,7 +5,14 @@
 -- Gives: jobs {id, {field, value, ...}}, ids without a readable hash, ms until the rate limit allows more,
 -- due ms of the next delayed job (asked only when fewer came than wanted).
 
--- How many more jobs the window of the global rate limit allows, and the ms until it ends when none.
+-- A worker's own rate limit beside that of the queue: the queue's decides how many jobs, the worker's for how long.
+local function limited_to(settings, most, within)
+  settings.max = settings.max or tonumber(most)
+  settings.duration = tonumber(within) or settings.duration
+  return settings
+end
+
+-- How many more jobs the window of the rate limit allows, and the ms until it ends when none.
 local function allowed_by_rate(P, settings)
   if not settings.max then return math.huge, 0 end
   local started = tonumber(redis.call('GET', P .. 'limiter') or nil) or 0

@@ -1,0 +1,5 @@
+"""QueueEvents: what happens in a queue, as it happens."""
+
+
+class QueueEvents:
+    """Listens to the events of one queue."""

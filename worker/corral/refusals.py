@@ -1,0 +1,29 @@
+"""What a script's negative code means to the caller: the error that says so."""
+
+from corral.errors import (
+    CorralError,
+    JobHasParent,
+    JobNotFound,
+    JobNotInState,
+    JobOfScheduler,
+    LockLost,
+    ParentNotFound,
+)
+
+_ERRORS: dict[int, tuple[type[CorralError], str]] = {
+    -1: (JobNotFound, "it does not exist (any more)"),
+    -2: (LockLost, "its lock ran out; it may have been given to another worker"),
+    -3: (JobNotInState, "it is not in the state that this needs"),
+    -4: (JobNotInState, "it has open children"),
+    -5: (ParentNotFound, "its parent does not exist (any more)"),
+    -6: (LockLost, "another worker holds its lock"),
+    -7: (JobHasParent, "it belongs to another parent, which is alive"),
+    -8: (JobOfScheduler, "it is the pending iteration of a job scheduler; remove the scheduler instead"),
+    -9: (JobNotInState, "children have failed that fail their parent"),
+}
+
+
+def refusal(code: int, job_id: str, queue: str, deed: str) -> CorralError:
+    """The error for a code. `deed` is what was not done, like `promoted`."""
+    kind, why = _ERRORS.get(code, (CorralError, f"code {code}"))
+    return kind(f"job {job_id} of queue {queue!r} was not {deed}: {why}")
