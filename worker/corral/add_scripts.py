@@ -1,4 +1,4 @@
-"""The typed function behind every add."""
+"""The typed functions behind every add."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,5 +27,21 @@ async def add_jobs(
         args += job.args()
     reply = await run(caller, "add_jobs", keys, dialect, f"corral:{__version__}", now_ms, *args)
     if reply and isinstance(reply[0], int):
+        return Refused(reply[0], reply[1] - 1)
+    return [to_text(id) for id in reply]
+
+
+async def add_flow(
+    caller: Caller, dialect: str, now_ms: int, jobs: Sequence[tuple[Keys, NewJob]]
+) -> list[str] | Refused:
+    """Add the jobs of flows, each to its queue, all or none; gives their ids in order.
+
+    A parent stands before its children. Only a job that is nobody's parent may lack an id.
+    """
+    args: list[Any] = []
+    for keys, job in jobs:
+        args += (keys.base, *job.args())
+    reply = await run(caller, "add_flow", jobs[0][0], dialect, f"corral:{__version__}", now_ms, *args)
+    if isinstance(reply[0], int):
         return Refused(reply[0], reply[1] - 1)
     return [to_text(id) for id in reply]

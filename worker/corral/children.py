@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from corral.errors import CorruptJob
 from corral.keys import Keys
+from corral.payload import from_json
 from corral.script import Caller
 
 
@@ -39,23 +41,77 @@ class DependencyCounts:
     failed: int
 
 
+_FIRST_PAGE = Dependencies({}, (), {}, (), (0, 0, 0, 0))
+
+
+def pairs(reply: Any) -> dict[bytes, bytes]:
+    """A hash as Redis gives it: a dict with RESP 3, else its fields and values in turn."""
+    return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+
+
 async def read_values(caller: Caller, keys: Keys, job_id: str) -> dict[str, Any]:
-    """What completed children returned, by their keys."""
-    raise NotImplementedError
+    """What completed children returned, by their keys. Raises CorruptJob."""
+    return _values(pairs(await caller.call("HGETALL", keys.job(job_id) + ":processed")))
 
 
 async def read_ignored(caller: Caller, keys: Keys, job_id: str) -> dict[str, str]:
     """Why children failed whose failure is ignored or continued past, by their keys."""
-    raise NotImplementedError
+    return _reasons(pairs(await caller.call("HGETALL", keys.job(job_id) + ":failed")))
 
 
 async def read_dependencies(
     caller: Caller, keys: Keys, job_id: str, after: Dependencies | None, count: int
 ) -> Dependencies:
-    """One page of each kind, about `count` of each, after the page `after`."""
-    raise NotImplementedError
+    """One page of each kind, about `count` of each, after the page `after`. Raises CorruptJob.
+
+    A child that was there from the first page to the last is in one of them, perhaps in two.
+    """
+    job, at = keys.job(job_id), (after or _FIRST_PAGE).cursors
+    processed, to_processed = await _page(caller, "HSCAN", job + ":processed", at[0], count)
+    unprocessed, to_unprocessed = await _page(caller, "SSCAN", job + ":dependencies", at[1], count)
+    ignored, to_ignored = await _page(caller, "HSCAN", job + ":failed", at[2], count)
+    failed, to_failed = await _page(caller, "ZSCAN", job + ":unsuccessful", at[3], count)
+    return Dependencies(
+        processed=_values(pairs(processed)),
+        unprocessed=[_text(key) for key in unprocessed],
+        ignored=_reasons(pairs(ignored)),
+        failed=[_text(key) for key in failed[::2]],  # the other half are scores
+        cursors=(to_processed, to_unprocessed, to_ignored, to_failed),
+    )
 
 
 async def count_dependencies(caller: Caller, keys: Keys, job_id: str) -> DependencyCounts:
     """How many there are of each kind."""
-    raise NotImplementedError
+    job = keys.job(job_id)
+    return DependencyCounts(
+        processed=await caller.call("HLEN", job + ":processed"),
+        unprocessed=await caller.call("SCARD", job + ":dependencies"),
+        ignored=await caller.call("HLEN", job + ":failed"),
+        failed=await caller.call("ZCARD", job + ":unsuccessful"),
+    )
+
+
+async def _page(caller: Caller, command: str, key: str, cursor: int | None, count: int) -> tuple[list[Any], int | None]:
+    """What a scan gives next, and its next cursor; nothing of one that is at its end."""
+    if cursor is None:
+        return [], None
+    following, found = await caller.call(command, key, cursor, "COUNT", count)
+    return found, int(following) or None
+
+
+def _values(stored: dict[bytes, bytes]) -> dict[str, Any]:
+    values = {}
+    for key, value in stored.items():
+        try:
+            values[_text(key)] = from_json(value.decode())
+        except (ValueError, RecursionError):
+            raise CorruptJob(f"the value that child {_text(key)} left with its parent is not JSON") from None
+    return values
+
+
+def _reasons(stored: dict[bytes, bytes]) -> dict[str, str]:
+    return {_text(key): _text(reason) for key, reason in stored.items()}
+
+
+def _text(value: bytes) -> str:
+    return value.decode(errors="backslashreplace")

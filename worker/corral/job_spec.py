@@ -1,9 +1,11 @@
-"""A job to be added: as a producer says it, and as the scripts take it."""
+"""A job to be added: as a producer says it, as the scripts take it, and as it is given back."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from corral.errors import InvalidJob, PayloadTooLarge
+from corral.job import Job
+from corral.job_door import JobDoor
 from corral.options import JobOptions
 from corral.payload import to_json
 
@@ -68,6 +70,24 @@ def new_job(spec: JobSpec, now_ms: int) -> NewJob:
         priority=opts.priority,
         lifo=opts.lifo,
         more=_more(opts),
+    )
+
+
+def added_job(queue: str, spec: JobSpec, row: NewJob, job_id: str, door: JobDoor) -> Job:
+    """A job as it was sent, under the id that it was given."""
+    return Job(
+        id=job_id,
+        name=row.name,
+        data={} if spec.data is None else spec.data,
+        opts=spec.opts,
+        queue_name=queue,
+        timestamp=row.timestamp_ms,
+        delay=row.delay_ms,
+        priority=row.priority,
+        parent_key=spec.opts.parent.key if spec.opts.parent else None,
+        parent=spec.opts.parent,
+        deduplication_id=spec.opts.deduplication.id if spec.opts.deduplication else None,
+        _door=door,
     )
 
 

@@ -11,7 +11,7 @@
 --         delay      ms, counted from the timestamp
 --         priority   0 = none
 --         lifo       1 = in front
---         more       '' or JSON: de, parent, rjk, waits, defers; see add.lua
+--         more       '' or JSON: de, parent, rjk; see add.lua
 -- Returns the ids, one a job. An id that exists already is returned and its job left as it is; for a job that its
 --         deduplication id turns away, the id of the job that holds that.
 --         Or {code, place}, and nothing was added, because of the job at that place (from 1):
@@ -24,11 +24,6 @@
 
 local P = KEYS[1]
 check_own_keys(P, 'wait', 'prioritized', 'delayed', 'marker', 'events')
--- First, so that a full Redis refuses before anything is written.
-redis.call('INCRBY', P .. 'id', 0)
-redis.call('HSETNX', P .. 'meta', 'opts.maxLenEvents', 10000)
-redis.call('HSETNX', P .. 'meta', 'version', ARGV[2])
-local settings = settings_of(P, ARGV[1])
 local now = tonumber(ARGV[3])
 
 local rows = {}
@@ -38,6 +33,12 @@ for at = 4, #ARGV, 9 do
   local code = refused(P, row)
   if code < 0 then return {code, #rows} end
 end
+
+-- First, so that a full Redis refuses before anything is written.
+redis.call('INCRBY', P .. 'id', 0)
+redis.call('HSETNX', P .. 'meta', 'opts.maxLenEvents', 10000)
+redis.call('HSETNX', P .. 'meta', 'version', ARGV[2])
+local settings = settings_of(P, ARGV[1])
 local ids = {}
 for place, row in ipairs(rows) do ids[place] = add_job(P, settings, row, now) end
 return ids

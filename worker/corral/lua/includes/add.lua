@@ -3,8 +3,9 @@
 -- include: deduplicate
 -- One new job, from the nine arguments that every add sends for it.
 
--- `more` is '' for most jobs, else JSON: de {id, ...}, parent {key, json}, rjk, waits (for children), defers (the
--- release of its parent, to whoever adds the rest of the flow).
+-- `more` is '' for most jobs, else JSON: de {id, ...}, parent {key, json}, rjk.
+-- Whoever adds a whole flow also sets on the row: waits (for children that come after it), defers (the release of its
+-- parent, until all its children are there).
 local function read_row(id, name, data, opts, timestamp, delay, priority, lifo, more)
   local row = more == '' and {} or cjson.decode(more)
   row.id, row.name, row.data, row.opts = id, name, data, opts
@@ -14,9 +15,10 @@ local function read_row(id, name, data, opts, timestamp, delay, priority, lifo, 
 end
 
 -- Why a row cannot be added: -5 (no such parent), -7 (the id belongs to a job of another parent); 0 = it can.
-local function refused(P, row)
+-- `coming`: keys of jobs that the same call adds.
+local function refused(P, row, coming)
   if not row.parent then return 0 end
-  if redis.call('EXISTS', row.parent.key) == 0 then return -5 end
+  if not (coming and coming[row.parent.key]) and redis.call('EXISTS', row.parent.key) == 0 then return -5 end
   if row.id == '' then return 0 end
   local held = redis.call('HGET', P .. row.id, 'parentKey')
   if held and held ~= row.parent.key and redis.call('EXISTS', held) == 1 then return -7 end
@@ -61,7 +63,7 @@ local function add_job(P, settings, row, now)
     attach_existing(P, settings, row, now)
     return row.id, false
   end
-  local owner = row.de and deduplicate(P, settings, row.de, row)
+  local owner = row.de and deduplicate(P, settings, row.de, row, now)
   if owner then return owner, false end
   store_job(P, row)
   if row.waits then

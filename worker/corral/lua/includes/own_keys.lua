@@ -1,8 +1,8 @@
 -- A script is not undone when it breaks off. One that is called now and then looks first whether the keys that it will
 -- write are the queue's own; `settle` and `take`, called all the time, put back what they have in hand instead.
 local KINDS = {
-  wait = 'list', active = 'list', prioritized = 'zset', delayed = 'zset', stalled = 'set', marker = 'zset',
-  events = 'stream',
+  wait = 'list', paused = 'list', active = 'list', prioritized = 'zset', delayed = 'zset', stalled = 'set', marker = 'zset',
+  ['waiting-children'] = 'zset', events = 'stream',
 }
 
 local function check_own_keys(P, ...)

@@ -1,0 +1,13 @@
+-- remove: delete the children that a job still waits for, unless they run or have failed, and all below them.
+--
+-- KEYS 1  P, the base of the keys of the job's queue
+-- ARGV 1  now, epoch ms
+--      2  id of the job; it stays, and runs when the last of its open children is gone
+-- Returns nil
+-- Events: removed; waiting or delayed
+--
+-- include: own_keys
+-- include: remove
+
+check_own_keys(KEYS[1], 'wait', 'prioritized', 'delayed', 'waiting-children', 'marker', 'events')
+remove_below(KEYS[1] .. ARGV[2], tonumber(ARGV[1]))
