@@ -36,7 +36,8 @@ def node_missing() -> str | None:
     """Why Node scripts cannot run here, or None when they can."""
     if shutil.which("node") is None:
         return "node is not on PATH"
-    if not all((INTEROP / "node_modules" / name).is_dir() for name in ("bullmq5", "bullmq6", "ioredis")):
+    wanted = json.loads((INTEROP / "package.json").read_text("utf-8"))["dependencies"]
+    if not all((INTEROP / "node_modules" / name).is_dir() for name in wanted):
         return "tests/interop/node_modules is missing or incomplete: run `make test`, or `npm ci` in tests/interop"
     return None
 
