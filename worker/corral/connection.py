@@ -89,17 +89,22 @@ class Line:
             if replies > 1 or not isinstance(error, NoScriptError):
                 # Further replies may be on the way; and after a failover only a new connection can do better.
                 await self.close()
-            raise _refused(error) from None
+            raise refused(error) from None
         except (RedisError, OSError, TimeoutError) as error:
             await self.close()
-            raise _unavailable(self._pool, error, maybe_done=True) from None
+            raise unavailable(self._pool, error, maybe_done=True) from None
         except BaseException:
             await self.close()
             raise
 
+    @property
+    def fresh(self) -> bool:
+        """Whether the next call will connect anew."""
+        return self._connection is None or not self._connection.is_connected or _hung_up(self._connection)
+
     async def _connected(self) -> AbstractConnection:
         if self._connection is not None:
-            if self._connection.is_connected and not _hung_up(self._connection):
+            if not self.fresh:
                 return self._connection
             await self.close()
         connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
@@ -108,10 +113,10 @@ class Line:
                 await connection.connect()  # type: ignore[no-untyped-call]
         except (ResponseError, AuthenticationError, BusyLoadingError) as error:
             await connection.disconnect(nowait=True)
-            raise _refused(error) from None
+            raise refused(error) from None
         except (RedisError, OSError, TimeoutError) as error:
             await connection.disconnect(nowait=True)
-            raise _unavailable(self._pool, error, maybe_done=False) from None
+            raise unavailable(self._pool, error, maybe_done=False) from None
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
@@ -188,10 +193,11 @@ async def _reply_or_refusal(connection: AbstractConnection) -> Any:
     try:
         return await connection.read_response()
     except ResponseError as error:
-        return _refused(error)
+        return refused(error)
 
 
-def _refused(error: Exception) -> RedisRefused:
+def refused(error: Exception) -> RedisRefused:
+    """What Redis' own error means to the reader of a log."""
     text = str(error)
     # redis-py takes the leading word off the errors it knows, and keeps it in `status_code`.
     code = getattr(error, "status_code", None) or text.split(" ", 1)[0]
@@ -202,7 +208,8 @@ def _refused(error: Exception) -> RedisRefused:
     return RedisRefused(f"Redis refused ({code}): {_CURES.get(code, text)}", code)
 
 
-def _unavailable(pool: ConnectionPool, error: Exception, *, maybe_done: bool) -> RedisUnavailable:
+def unavailable(pool: ConnectionPool, error: Exception, *, maybe_done: bool) -> RedisUnavailable:
+    """What an error of the network, or of redis-py, means to the reader of a log."""
     where = address_of(pool)
     if isinstance(error, TimeoutError | RedisTimeout):
         what, cure = f"Redis at {where} did not answer in time", "is it overloaded?"

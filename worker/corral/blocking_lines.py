@@ -1,0 +1,189 @@
+"""The door to Redis for code without an event loop: the calls of `Lines`, which here wait in the thread.
+
+Their coroutines never suspend, so `drive` runs whatever awaits only them to its end. Threads share a few connections; a
+forked process makes its own.
+"""
+
+import os
+import select
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import redis.asyncio.connection as theirs
+import redis.connection as blocking
+from hiredis import pack_command
+from redis import Redis as BlockingRedis
+from redis.asyncio import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, BusyLoadingError, NoScriptError, RedisError, ResponseError
+from redis.maint_notifications import MaintNotificationsConfig
+from redis.retry import Retry
+
+from corral.address import make_pool
+from corral.connection import CALL_TIMEOUT, Lines, refused, unavailable
+from corral.errors import RedisUnavailable
+
+T = TypeVar("T")
+
+Connection = Any
+"""One of redis-py's blocking connections, whose methods have no types."""
+
+_TWINS: tuple[tuple[type[theirs.AbstractConnection], type[blocking.AbstractConnection]], ...] = (
+    (theirs.SSLConnection, blocking.SSLConnection),
+    (theirs.UnixDomainSocketConnection, blocking.UnixDomainSocketConnection),
+    (theirs.Connection, blocking.Connection),
+)
+_LOOPS = ("retry", "maint_", "oss_cluster_", "event_dispatcher", "himport_", "parser_class")
+"""Settings of a connection that mean something else without a loop; the defaults are right."""
+
+
+def drive(call: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that awaits nothing but blocking lines. Raises what it raises."""
+    try:
+        call.send(None)
+    except StopIteration as end:
+        value: T = end.value
+        return value
+    call.close()
+    raise RuntimeError("this needs an event loop; use the async Queue or FlowProducer")
+
+
+def settings_of(redis: str | Redis | BlockingRedis | None) -> str | Redis | None:
+    """A blocking client as an async one with its settings, which is never connected; all else as it is."""
+    if not isinstance(redis, BlockingRedis):
+        return redis
+    pool = redis.connection_pool
+    kind = next((one for one, twin in _TWINS if issubclass(pool.connection_class, twin)), theirs.Connection)
+    return Redis(connection_pool=theirs.ConnectionPool(connection_class=kind, **_kept(pool.connection_kwargs)))
+
+
+def _kept(kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in kwargs.items() if not name.startswith(_LOOPS)}
+
+
+class BlockingLines(Lines):
+    """A few connections for many threads; each call gets one for itself, and waits while all are in use."""
+
+    def __init__(self, redis: str | Redis | None, most: int = 8) -> None:
+        super().__init__(make_pool(redis), most)
+        kind = next(twin for one, twin in _TWINS if issubclass(self.pool.connection_class, one))
+        kwargs = _kept(self.pool.connection_kwargs) | {
+            "socket_timeout": CALL_TIMEOUT,
+            "retry": Retry(NoBackoff(), 0),
+            "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+        }
+        self._make: Callable[[], Connection] = lambda: kind(**kwargs)
+        self._most = most
+        self.begin_anew()
+        _all.add(self)
+
+    def begin_anew(self) -> None:
+        """Forget the connections, which are the parent's: in a forked process, before anything else."""
+        self._turn = threading.BoundedSemaphore(self._most)
+        self._unused: deque[Connection] = deque()
+
+    async def call(self, *command: Any, timeout: float = CALL_TIMEOUT) -> Any:
+        return self._exchange([command], timeout)[0]
+
+    async def call_many(self, commands: Sequence[tuple[Any, ...]], timeout: float = CALL_TIMEOUT) -> list[Any]:
+        return self._exchange(commands, timeout)
+
+    async def call_each(self, commands: Sequence[tuple[Any, ...]], timeout: float = CALL_TIMEOUT) -> list[Any]:
+        """As `Line.call_each`."""
+        return self._exchange(commands, timeout, each=True)
+
+    async def close(self) -> None:
+        self._closed = True
+        while self._unused:
+            self._unused.pop().disconnect()
+
+    def _exchange(self, commands: Sequence[tuple[Any, ...]], timeout: float, *, each: bool = False) -> list[Any]:
+        packed = b"".join(pack_command(command) for command in commands)
+        with self._turn, self._connection() as connection:
+            over = time.monotonic() + timeout
+            try:
+                connection.send_packed_command([packed], check_health=False)
+                return [_reply(connection, over, each=each) for _ in commands]
+            except (ResponseError, AuthenticationError, BusyLoadingError) as error:
+                if len(commands) > 1 or not isinstance(error, NoScriptError):
+                    connection.disconnect()
+                raise refused(error) from None
+            except (RedisError, OSError) as error:
+                connection.disconnect()
+                raise unavailable(self.pool, error, maybe_done=True) from None
+            except BaseException:
+                connection.disconnect()
+                raise
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        """A connection of one's own, connected."""
+        if self._closed:
+            raise RedisUnavailable("the connections are closed; the queue has ended")
+        unused = self._unused
+        try:
+            connection = unused.pop()
+        except IndexError:
+            connection = self._make()
+        try:
+            self._connect(connection)
+            yield connection
+        finally:
+            self._give_back(connection, unused)
+
+    def _give_back(self, connection: Connection, unused: deque[Connection]) -> None:
+        if self._closed:
+            connection.disconnect()
+        else:
+            unused.append(connection)
+
+    def _connect(self, connection: Connection) -> None:
+        if _usable(connection):
+            return
+        connection.disconnect()
+        try:
+            connection.connect()
+        except (ResponseError, AuthenticationError, BusyLoadingError) as error:
+            connection.disconnect()
+            raise refused(error) from None
+        except (RedisError, OSError) as error:
+            connection.disconnect()
+            raise unavailable(self.pool, error, maybe_done=False) from None
+        except BaseException:
+            connection.disconnect()
+            raise
+
+
+def _usable(connection: Connection) -> bool:
+    """Connected, and nothing to read: before a call, that is only the other side's farewell."""
+    sock = connection._sock  # noqa: SLF001  (redis-py has no question that does not read)
+    if sock is None:
+        return False
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return not poll.poll(0)
+
+
+def _reply(connection: Connection, over: float, *, each: bool) -> Any:
+    try:
+        return connection.read_response(timeout=max(0.001, over - time.monotonic()))
+    except ResponseError as error:
+        if not each:
+            raise
+        return refused(error)
+
+
+_all: "weakref.WeakSet[BlockingLines]" = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for lines in _all:
+        lines.begin_anew()
+
+
+os.register_at_fork(after_in_child=_forked)
