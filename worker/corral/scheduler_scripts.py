@@ -1,0 +1,132 @@
+"""Typed functions for job schedulers: made or changed, gone on with, removed."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from corral.keys import Keys
+from corral.repeat import Schedule
+from corral.script import Caller, run, to_text
+from corral.version import __version__
+
+TAKEN, ALL_TAKEN = -10, -11
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """What an iteration is made of. `opts`: JSON, without jobId and delay; `deduplication`: an id, '' = none."""
+
+    name: str
+    data: str
+    opts: str
+    priority: int
+    lifo: bool
+    deduplication: str
+
+
+async def upsert_scheduler(
+    caller: Caller,
+    keys: Keys,
+    dialect: str,
+    now_ms: int,
+    scheduler_id: str,
+    schedule: Schedule,
+    due_ms: int | None,
+    template: Template,
+    kept_opts: str,
+) -> tuple[str, int] | int:
+    """Make a scheduler or change it; gives its next iteration's id and ms, or TAKEN or ALL_TAKEN.
+
+    due_ms: when that is due; None = counted by `every`. kept_opts: JSON of the template's options in the record.
+    """
+    settings = (
+        schedule.every_ms,
+        schedule.pattern,
+        schedule.tz,
+        schedule.limit,
+        schedule.start_ms,
+        schedule.end_ms,
+        schedule.offset_ms,
+    )
+    reply = await run(
+        caller,
+        "upsert_scheduler",
+        keys,
+        dialect,
+        f"corral:{__version__}",
+        now_ms,
+        scheduler_id,
+        _given(due_ms),
+        template.name,
+        template.data,
+        kept_opts,
+        template.opts,
+        template.priority,
+        int(template.lifo),
+        template.deduplication,
+        *(_given(setting) for setting in settings),
+    )
+    if isinstance(reply, int):
+        return reply
+    return to_text(reply[0]), reply[1]
+
+
+def _given(value: str | int | None) -> str | int:
+    return "" if value is None else value
+
+
+async def advance_scheduler(
+    caller: Caller,
+    keys: Keys,
+    dialect: str,
+    now_ms: int,
+    scheduler_id: str,
+    job_id: str,
+    due_ms: int | None,
+    every_ms: int | None,
+    template: Template,
+) -> str | None:
+    """Make the iteration after `job_id`; gives its id. None: that job is not the pending one, or the next exists."""
+    reply = await run(
+        caller,
+        "advance_scheduler",
+        keys,
+        dialect,
+        now_ms,
+        scheduler_id,
+        job_id,
+        template.name,
+        template.data,
+        _given(due_ms),
+        _given(every_ms),
+        template.opts,
+        template.priority,
+        int(template.lifo),
+        template.deduplication,
+    )
+    return to_text(reply) or None
+
+
+async def remove_scheduler(caller: Caller, keys: Keys, scheduler_id: str) -> bool:
+    """End a scheduler. False: there is none."""
+    return bool(await run(caller, "remove_scheduler", keys, scheduler_id))
+
+
+async def read_scheduler(caller: Caller, keys: Keys, scheduler_id: str) -> tuple[dict[bytes, bytes], int | None]:
+    """A scheduler's record (empty = none), and when its pending iteration is due."""
+    score = await caller.call("ZSCORE", keys.base + "repeat", scheduler_id)
+    flat: Any = await caller.call("HGETALL", f"{keys.base}repeat:{scheduler_id}")
+    fields = flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
+    return fields, None if score is None else int(float(score))
+
+
+async def list_schedulers(
+    caller: Caller, keys: Keys, start: int, end: int, ascending: bool
+) -> list[tuple[str, dict[bytes, bytes], int | None]]:
+    """A page of schedulers, by when they are due: id, record and ms of each."""
+    ids = await caller.call("ZRANGE" if ascending else "ZREVRANGE", keys.base + "repeat", start, end)
+    return [(to_text(id), *await read_scheduler(caller, keys, to_text(id))) for id in ids]
+
+
+async def count_schedulers(caller: Caller, keys: Keys) -> int:
+    """How many schedulers there are."""
+    return int(await caller.call("ZCARD", keys.base + "repeat"))
