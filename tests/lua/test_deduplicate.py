@@ -161,3 +161,20 @@ async def test_a_key_with_a_ttl_holds_even_when_its_job_is_gone(stage: Stage) ->
 async def test_twins_in_one_call_are_turned_away_too(stage: Stage) -> None:
     await stage.lay({"meta": META})
     assert await stage.add(deduplicated(), new_job(), deduplicated()) == ["1", "2", "1"]
+
+
+async def test_a_replaced_job_that_a_flow_has_made_its_child_is_waited_for_no_longer(stage: Stage) -> None:
+    tie = '{"id":"p","queueKey":"bull:up"}'
+    await stage.lay(
+        {
+            "meta": META,
+            "de:d": "o",
+            "o": job(delay=500, parentKey="bull:up:p", parent=tie),
+            "delayed": {"o": NOW * SLOT},
+        },
+        {"bull:up:p": job(), "bull:up:p:dependencies": {"bull:q:o"}, "bull:up:waiting-children": {"p": 1}},
+    )
+    assert await stage.add(deduplicated(replace=True)) == ["1"]
+    changed = await stage.changed()
+    assert (changed["bull:up:p:dependencies"], changed["bull:up:waiting-children"]) == (None, None)
+    assert (changed["bull:up:wait"], changed["o"]) == (["p"], None)

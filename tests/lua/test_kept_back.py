@@ -57,3 +57,18 @@ async def test_without_one_kept_back_nothing_is_added(stage: Stage) -> None:
     await stage.lay(active("1", deid="d"), {"de:d": "1", "dn:other": {**KEPT, "opts": "{}"}, "id": "5"})
     await stage.settle(("1", DONE))
     assert (await stage.changed()).keys() == {"1", "1:lock", "active", "completed", "de:d", "events"}
+
+
+async def test_a_job_that_has_its_id_by_now_stays_as_it_is(stage: Stage) -> None:
+    kept = {**KEPT, "opts": KEPT_OPTS + "}", "jid": "own"}
+    await stage.lay(active("1", deid="d"), {"de:d": "1", "dn:d": kept, "id": "5", "own": job(), "wait": ["own"]})
+    await stage.settle(("1", DONE))
+    assert await stage.changed() == {
+        "1": FINISHED,
+        **released("1"),
+        "completed": {"1": NOW},
+        "de:d": None,
+        "dn:d": None,
+        "id": "6",
+        "events": ["duplicated jobId=own", "completed jobId=1 returnvalue=null prev=active"],
+    }

@@ -1,6 +1,7 @@
 -- include: events
 -- include: delayed
 -- include: delete_job
+-- include: parent
 -- Whether a job with a deduplication id may be added. `de` is what its options say: id, ttl, extend, replace,
 -- keepLastIfActive, reschedule. The key `de:<id>` names the job that owns the id.
 
@@ -38,9 +39,12 @@ local function keep_back(P, settings, key, de, owner, row)
   return true
 end
 
--- The owner that is still delayed gives way to the new job, which takes over its key.
-local function replace_delayed(P, settings, key, de, owner, id)
+-- The owner that is still delayed gives way to the new job, which takes over its key. A parent waits for it no longer:
+-- a flow may have made the owner its child, since it was there already.
+local function replace_delayed(P, settings, key, de, owner, id, now)
   if redis.call('ZREM', P .. 'delayed', owner) == 0 then return false end
+  local parent_key = redis.call('HGET', P .. owner, 'parentKey')
+  if parent_key then strike_child(parent_key, P .. owner, now) end
   delete_job(P .. owner)
   emit(P, 'removed', 'jobId', owner, 'prev', 'delayed')
   emit_trimmed(P, settings, 'deduplicated', 'jobId', id, 'deduplicationId', de.id, 'deduplicatedJobId', owner)
@@ -62,7 +66,7 @@ local function reschedule(P, settings, owner, row)
 end
 
 -- Gives the id of the job that holds the deduplication id, or nil: the new one owns it now and may be added.
-local function deduplicate(P, settings, de, row)
+local function deduplicate(P, settings, de, row, now)
   local key = P .. 'de:' .. de.id
   local owner = redis.call('GET', key)
   if not owner or is_stale(P, key, owner) then
@@ -70,7 +74,7 @@ local function deduplicate(P, settings, de, row)
     return nil
   end
   if de.replace then
-    if replace_delayed(P, settings, key, de, owner, row.id) then return nil end
+    if replace_delayed(P, settings, key, de, owner, row.id, now) then return nil end
     if keep_back(P, settings, key, de, owner, row) then
       emit_trimmed(P, settings, 'deduplicated', 'jobId', owner, 'deduplicationId', de.id, 'deduplicatedJobId', row.id)
     end

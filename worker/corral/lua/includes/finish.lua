@@ -84,10 +84,11 @@ local function fail(P, settings, id, token, reason, stacktrace, exhausted, keep,
   local code = let_go(P, settings, id, token, facts.deduplication_id, now)
   if code ~= 0 then return code end
   redis.call('HSET', J, 'stacktrace', stacktrace)
-  redis.call('HDEL', J, 'defa')
   if facts.parent_key then
     attempt('parent ' .. facts.parent_key, child_failed, facts.parent_key, J, facts.parent, reason, now)
   end
+  -- After that, for a job that somebody has made its own parent.
+  redis.call('HDEL', J, 'defa')
   lay_down(P, id, 'failed', 'failedReason', reason, facts.made, keep, now)
   emit(P, 'failed', 'jobId', id, 'failedReason', reason, 'prev', 'active')
   if exhausted then emit(P, 'retries-exhausted', 'jobId', id, 'attemptsMade', facts.made) end

@@ -13,6 +13,12 @@ local function add_kept_back(P, settings, deduplication_id, now)
   local count = redis.call('INCR', P .. 'id')
   id = id or string.format('%.0f', count)
   local J = P .. id
+  redis.call('DEL', kept)
+  -- Its own id may have been given to another job meanwhile.
+  if redis.call('EXISTS', J) == 1 then
+    emit(P, 'duplicated', 'jobId', id)
+    return
+  end
   redis.call('SET', P .. 'de:' .. deduplication_id, id)
   redis.call('HSET', J, 'name', name, 'data', data, 'opts', opts, 'timestamp', now, 'delay', delay, 'priority', priority,
     'deid', deduplication_id)
@@ -21,5 +27,4 @@ local function add_kept_back(P, settings, deduplication_id, now)
   emit(P, 'added', 'jobId', id, 'name', name)
   enqueue(P, settings, id, now, delay, priority, options.lifo == true)
   if dependencies then redis.call('SADD', dependencies, J) end
-  redis.call('DEL', kept)
 end
