@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from corral import Backoff, Deduplication, InvalidJob, JobOptions, Keep, Parent
-from corral.options import AddOptions, check_job_id
+from corral.options import check_job_id
 from corral.parent_link import ChildFailure
 from corral.retention import keep_option
+
+if TYPE_CHECKING:
+    from corral.add_options import AddOptions
 
 wholes = st.integers(0, 2**53)
 keeps = st.builds(Keep, st.none() | wholes, st.none() | wholes, st.none() | wholes).filter(

@@ -26,9 +26,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Self, Unpack
 
-from corral.backoff import Backoff, Duration, to_ms
+from corral.add_options import AddOptions
+from corral.backoff import Backoff, to_ms
 from corral.deduplication import Deduplication
 from corral.errors import InvalidJob
 from corral.keys import KEY_NAMES
@@ -40,52 +41,6 @@ MAX_PRIORITY = 2_097_151
 
 def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 2**53
-
-
-class AddOptions(TypedDict, total=False):
-    """What `Queue.add` takes by keyword; every one may be left out.
-
-    delay: a timedelta or seconds, from now (or from `timestamp`); default none.
-    priority: 1 (soonest) to 2097151; 0, the default, runs before every priority.
-    lifo: True puts the job at the front of the queue; ignored with a priority.
-    attempts: how often the job may run, default 1.
-    backoff: a Backoff between attempts; a plain number means fixed seconds; default: at once.
-    job_id: your own id; a second add with a living id is answered with that job.
-    timestamp: when the job was made, a datetime (without a zone: local time) or epoch seconds; default now.
-    remove_on_complete, remove_on_fail: True = keep none, a number = keep the newest so many, or a Keep.
-    stack_trace_limit: how many failures' stack traces stay with the job; default all.
-    keep_logs: how many log rows stay; default all.
-    size_limit: refuse data whose JSON is longer than so many bytes.
-    deduplication: a Deduplication, or a text for `Deduplication(text)`.
-    parent: a Parent, which then waits for this job. It must be waiting for children, or running and about to.
-    fail_parent_on_failure, continue_parent_on_failure, ignore_dependency_on_failure, remove_dependency_on_failure:
-    what this child's failure for good means for its parent, one of them at most; default: the parent waits on.
-    telemetry_metadata: the trace's context, as the telemetry of BullMQ writes it; passed on, never read.
-    omit_context: the worker's telemetry shall not go on with that trace.
-    correlation_id: passed through to the log lines of whoever runs the job, and to its children.
-    """
-
-    delay: Duration
-    priority: int
-    lifo: bool
-    attempts: int
-    backoff: Backoff | Duration
-    job_id: str
-    timestamp: datetime | float
-    remove_on_complete: bool | int | Keep
-    remove_on_fail: bool | int | Keep
-    stack_trace_limit: int
-    keep_logs: int
-    size_limit: int
-    deduplication: Deduplication | str
-    parent: Parent
-    fail_parent_on_failure: bool
-    continue_parent_on_failure: bool
-    ignore_dependency_on_failure: bool
-    remove_dependency_on_failure: bool
-    telemetry_metadata: str
-    omit_context: bool
-    correlation_id: str
 
 
 _POLICIES = {
@@ -127,6 +82,8 @@ class JobOptions:
         if unknown:
             known = ", ".join(sorted(AddOptions.__annotations__))
             raise InvalidJob(f"unknown job option {unknown[0]!r}; the options are: {known}")
+        if "repeat" in given:
+            raise InvalidJob("repeat is for Queue.add alone; for several at once, use upsert_job_scheduler")
         backoff = given.get("backoff")
         if isinstance(backoff, timedelta | int | float):
             backoff = Backoff.fixed(backoff)
@@ -173,6 +130,11 @@ class JobOptions:
             value = getattr(self, name)
             if not (value is None or isinstance(value, kind)):
                 raise InvalidJob(f"{name} is {what}, got {value!r}")
+        if self.parent is not None and ":" in self.parent.id:
+            raise InvalidJob(
+                f"the parent's id {self.parent.id!r} holds a colon, so that nobody could tell it from its queue; "
+                "the jobs of a scheduler can have no children"
+            )
         if self.deduplication is not None and self.parent is not None:
             raise InvalidJob("deduplication and parent exclude each other: a parent would wait for a job not added")
         for name in ("attempts", "delay_ms", "timestamp_ms", "stack_trace_limit", "keep_logs", "size_limit"):

@@ -6,21 +6,23 @@ from typing import Any, Unpack
 from redis.asyncio import Redis
 
 from corral import add_scripts, scripts
+from corral.add_options import AddOptions
 from corral.clock import now_ms
+from corral.flow_tree import warn_of_unseen_failure
 from corral.job import Job
-from corral.job_calls import JobCalls
-from corral.job_spec import JobSpec, NewJob, new_job
-from corral.options import AddOptions, JobOptions
+from corral.job_spec import JobSpec, added_job, new_job
+from corral.options import JobOptions
 from corral.queue_admin import QueueAdmin
 from corral.queue_dead_letters import QueueDeadLetters
 from corral.queue_door import Dialect
 from corral.queue_limits import QueueLimits
+from corral.queue_orphans import QueueOrphans
 from corral.queue_reading import QueueReading
 from corral.queue_schedulers import QueueSchedulers
 from corral.refusals import refusal
 
 
-class Queue(QueueReading, QueueAdmin, QueueLimits, QueueSchedulers, QueueDeadLetters):
+class Queue(QueueReading, QueueAdmin, QueueLimits, QueueSchedulers, QueueDeadLetters, QueueOrphans):
     """A queue of jobs on Redis, shared with every BullMQ client of that Redis.
 
     redis: a URL, or a redis-py client whose settings are copied; default: REDIS_URL.
@@ -48,10 +50,15 @@ class Queue(QueueReading, QueueAdmin, QueueLimits, QueueSchedulers, QueueDeadLet
 
         name: what kind of job; data: any JSON value, the job's payload; options: see AddOptions. Turned away by its
         deduplication id, it gives the id of the job that holds that.
+        repeat: makes a job scheduler or changes it, as `upsert_job_scheduler` does, and gives its next iteration. The
+        scheduler's id is `job_id`, else the Repeat's `key`, else made of the name and when it repeats: the same id that
+        the `repeat` option of BullMQ 5 makes of them.
         Raises InvalidJob (PayloadNotJSON, PayloadTooLarge), ParentNotFound or JobHasParent before anything is written.
         When RedisUnavailable has `maybe_done`, the job may be in the queue; with a `job_id` of your own, adding it once
         more is safe.
         """
+        if (repeat := options.pop("repeat", None)) is not None:
+            return await self._add_repeating(JobSpec(name, data, JobOptions.checked(**options)), repeat)
         (job,) = await self.add_bulk([JobSpec(name, data, JobOptions.checked(**options))])
         return job
 
@@ -69,8 +76,10 @@ class Queue(QueueReading, QueueAdmin, QueueLimits, QueueSchedulers, QueueDeadLet
         if isinstance(ids, add_scripts.Refused):
             row = rows[ids.place]
             raise refusal(ids.code, row.job_id or repr(row.name), self.name, "added")
+        for spec in specs:
+            warn_of_unseen_failure(self.name, spec.name, spec.opts)
         calls = self._calls()
-        return [_added(self.name, spec, row, id, calls) for spec, row, id in zip(specs, rows, ids, strict=True)]
+        return [added_job(self.name, spec, row, id, calls) for spec, row, id in zip(specs, rows, ids, strict=True)]
 
     async def pause(self) -> None:
         """Let no worker take a job of this queue; running jobs finish."""
@@ -79,20 +88,3 @@ class Queue(QueueReading, QueueAdmin, QueueLimits, QueueSchedulers, QueueDeadLet
     async def resume(self) -> None:
         """Let workers take jobs again."""
         await scripts.resume_queue(self._lines, self.keys)
-
-
-def _added(queue: str, spec: JobSpec, row: NewJob, job_id: str, calls: JobCalls) -> Job:
-    return Job(
-        id=job_id,
-        name=row.name,
-        data={} if spec.data is None else spec.data,
-        opts=spec.opts,
-        queue_name=queue,
-        timestamp=row.timestamp_ms,
-        delay=row.delay_ms,
-        priority=row.priority,
-        parent_key=spec.opts.parent.key if spec.opts.parent else None,
-        parent=spec.opts.parent,
-        deduplication_id=spec.opts.deduplication.id if spec.opts.deduplication else None,
-        _door=calls,
-    )

@@ -8,13 +8,14 @@ from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 
 from corral import queue as loops
+from corral.add_options import AddOptions
 from corral.backlog import Counts
 from corral.backoff import Duration
 from corral.blocking_lines import BlockingLines, drive, settings_of
 from corral.client_list import WorkerInfo
 from corral.job import Job
 from corral.job_spec import JobSpec
-from corral.options import AddOptions, JobOptions
+from corral.options import JobOptions
 from corral.queue_admin import STEP
 from corral.queue_dead_letters import Swept
 from corral.queue_door import Dialect
