@@ -2,7 +2,7 @@
 import { createInterface } from "node:readline";
 
 export const version = process.env.BULLMQ ?? "6";
-export const { Queue, Worker, QueueEvents, FlowProducer, UnrecoverableError, DelayedError, WaitingChildrenError, RateLimitError } =
+export const { Queue, Worker, QueueEvents, QueueEventsProducer, FlowProducer, UnrecoverableError, DelayedError, WaitingChildrenError, WaitingError, RateLimitError } =
   await import(`bullmq${version}`);
 
 export const prefix = process.env.PREFIX ?? "bull";

@@ -97,7 +97,7 @@ async def test_wrong_usage_ends_with_code_2_and_a_sentence(
         ("from corral import Worker\nworker = Worker('', print)", ("a queue needs a name",)),
         ("from corral import Worker\nworker = Worker([], print)", ("the list of queues is empty",)),
         ("from corral import Worker\nworker = Worker('q', print, concurrency=0)", ("concurrency", "from 1 up")),
-        ("from corral import Worker\nworker = Worker('q', None)", ("a worker needs a processor",)),
+        ("from corral import Worker\nworker = Worker('q', None)", ("the worker has no processor to run",)),
         ("from corral import Worker\nworker = Worker(print)", ("names no queue", "CORRAL_QUEUES=emails")),
     ],
     ids=lambda part: part.splitlines()[-1] if isinstance(part, str) else "",

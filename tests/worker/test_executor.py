@@ -226,6 +226,34 @@ async def test_a_deferred_failure_is_not_run() -> None:
     assert ran == []
 
 
+async def test_a_job_that_was_started_too_often_is_not_run() -> None:
+    ran: list[Job] = []
+    executor = Executor(ran.append, 1, max_started=3)
+    assert await executor.run(job(attempts_started=4)) == Failed(
+        "job started more than allowable limit", unrecoverable=True
+    )
+    assert ran == []
+    assert await executor.run(job(attempts_started=3)) == Completed("null")
+    executor.close()
+
+
+async def test_a_resized_executor_lets_its_threads_end_and_has_as_many_as_it_was_told() -> None:
+    release = threading.Event()
+    together = threading.Barrier(3)
+
+    def wait(job: Job) -> bool:
+        return release.wait(10) if job.data == 1 else together.wait(10) >= 0
+
+    executor = Executor(wait, 1)
+    first = asyncio.create_task(executor.run(job(1)))
+    await eventually(lambda: executor.in_thread)
+    executor.resize(3)
+    assert await asyncio.gather(*(executor.run(job(2)) for _ in range(3))) == [Completed("true")] * 3
+    release.set()
+    assert await first == Completed("true")
+    executor.close()
+
+
 async def test_a_closed_executor_waits_for_no_thread() -> None:
     release, began = threading.Event(), threading.Event()
 

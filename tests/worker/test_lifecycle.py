@@ -19,9 +19,12 @@ from corral.lifecycle import (
     HandBack,
     Interrupted,
     Outcome,
+    RateLimited,
     Retention,
     Retry,
     Step,
+    Verdict,
+    asks_strategy,
     next_step,
 )
 from corral.metrics import OUTCOMES
@@ -166,7 +169,7 @@ def test_a_job_that_succeeds_is_over(attempts: int, made: int) -> None:
 
 def test_every_step_has_a_name_that_the_metrics_know() -> None:
     assert set(OUTCOME_NAMES) == {Complete, Fail, Retry, Delay, HandBack}
-    assert set(OUTCOME_NAMES.values()) | {"lost"} == set(OUTCOMES)
+    assert set(OUTCOME_NAMES.values()) | {"moved", "lost"} == set(OUTCOMES)
 
 
 def test_the_states_are_bullmqs() -> None:
@@ -180,3 +183,46 @@ def test_the_states_are_bullmqs() -> None:
         "failed",
         "unknown",
     }
+
+
+def test_a_job_that_may_not_go_on_is_handed_back() -> None:
+    assert next_step(job(), RateLimited(5), NO_RETENTION, 0.5) == HandBack()
+
+
+LUNAR = {"attempts": 3, "backoff": Backoff("lunar", 5)}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "expected"),
+    [
+        (Verdict(70), Delay("boom", ("trace",), 70)),
+        (Verdict(0), Retry("boom", ("trace",), lifo=False)),
+        (Verdict(None), Fail("boom", ("trace",), KEEP_ALL, exhausted=False)),
+        (Verdict(trouble="it broke"), Fail("boom (not retried: it broke)", ("trace",), KEEP_ALL, exhausted=False)),
+    ],
+)
+def test_the_workers_own_strategy_decides(verdict: Verdict, expected: Step) -> None:
+    assert next_step(job(**LUNAR), BOOM, NO_RETENTION, 0.5, verdict=verdict) == expected
+
+
+def test_a_strategy_says_nothing_where_it_is_not_asked() -> None:
+    fixed = job(attempts=3, backoff=Backoff.fixed(5))
+    assert next_step(fixed, BOOM, NO_RETENTION, 0.5, verdict=Verdict(70)) == Delay("boom", ("trace",), 5000)
+    assert next_step(job(attempts=3), BOOM, NO_RETENTION, 0.5, verdict=Verdict(70)) == Retry("boom", ("trace",), False)
+    assert [asks_strategy(each, BOOM, None) for each in (fixed, job(attempts=3), job(**LUNAR))] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("made", "outcome", "asked"),
+    [(0, BOOM, True), (1, BOOM, True), (2, BOOM, False), (0, FATAL, False), (0, Completed("1"), False)],
+)
+def test_a_strategy_is_asked_only_for_a_retry(made: int, outcome: Outcome, asked: bool) -> None:
+    assert asks_strategy(job(made, **LUNAR), outcome, None) == asked
+
+
+@pytest.mark.parametrize(("started", "step_type"), [(1, Retry), (2, Fail), (3, Fail)])
+def test_a_job_is_not_retried_when_it_was_started_often_enough(started: int, step_type: type[Step]) -> None:
+    tired = job(attempts=9)
+    tired.attempts_started = started
+    assert type(next_step(tired, BOOM, NO_RETENTION, 0.5, max_started=2)) is step_type
+    assert type(next_step(tired, BOOM, NO_RETENTION, 0.5)) is Retry

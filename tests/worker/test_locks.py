@@ -32,7 +32,7 @@ async def lines(redis_url: str) -> AsyncIterator[Lines]:
 async def renewing(lines: Lines, locks: Locks) -> AsyncIterator[list[tuple[str, str]]]:
     """Gives the locks that were told as lost so far."""
     lost: list[tuple[str, str]] = []
-    task = asyncio.create_task(renew(lines, [locks], 400, lambda keys, job_id, token: lost.append((job_id, token))))
+    task = asyncio.create_task(renew(lines, [locks], 400, lambda keys, some: lost.extend(some)))
     try:
         yield lost
     finally:

@@ -439,7 +439,7 @@ async def test_each_end_of_a_job_is_one_line_and_one_count(tmp_path: Path, redis
         for sample in family.samples
         if sample.name == "corral_jobs_total" and sample.labels["queue"] == "q"
     }
-    assert found == {"completed": 3, "failed": 2, "retried": 1, "delayed": 0, "handed_back": 0, "lost": 0}
+    assert found == {"completed": 3, "failed": 2, "retried": 1, "delayed": 0, "handed_back": 0, "moved": 0, "lost": 0}
 
 
 async def test_the_password_of_redis_is_in_no_output(tmp_path: Path, new_server: Callable[..., RedisServer]) -> None:

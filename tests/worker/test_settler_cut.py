@@ -23,7 +23,7 @@ async def test_connections_cut_at_any_time_lose_no_job_and_run_none_twice(
     redis_url: str, async_client: redis.asyncio.Redis, concurrency: int
 ) -> None:
     client: Any = async_client
-    number = JOBS if concurrency > 1 else JOBS // 10
+    number = JOBS if concurrency > 1 else JOBS // 5
     ran: list[str] = []
     cuts = 0
 
@@ -36,7 +36,8 @@ async def test_connections_cut_at_any_time_lose_no_job_and_run_none_twice(
 
     async def cut_until_all_are_done() -> bool:
         nonlocal cuts
-        if cuts < 12:
+        # Not while it connects; and a cut between two calls breaks none.
+        if ran and (cuts < 12 or not sample(metrics, "corral_redis_errors_total", queue="q")):
             cuts += int(await client.client_kill_filter(_type="normal", skipme=True)) > 0
         return bool(await client.zcard("bull:q:completed") == number)
 

@@ -123,3 +123,27 @@ def test_queues_that_all_want_everything_end_within_one_slot_of_each_other(total
     # The last one may get less: parts are rounded up.
     assert max(share.held for share in shares) <= -(-total // queues) or queues == 1
     assert slots.free == 0 or total > 500
+
+
+def test_more_slots_wake_those_that_wait() -> None:
+    woken: list[int] = []
+    told: list[int] = []
+    slots = Slots(1)
+    slots.watch(told.append)
+    one, two = hungry(slots, woken, 1), hungry(slots, woken, 2)
+    two.hungry = False
+    assert one.claim(9) == 1
+    slots.resize(4)
+    assert (slots.free, woken, told) == (3, [1], [4])
+
+
+def test_of_fewer_slots_none_is_free_until_enough_came_back() -> None:
+    slots = Slots(4)
+    share = hungry(slots)
+    assert [share.claim(9), share.claim(9)] == [2, 2]
+    slots.resize(2)
+    assert (slots.free, share.claim(9)) == (0, 0)
+    share.release(2)
+    assert (slots.free, share.claim(9)) == (0, 0)
+    share.release()
+    assert (slots.free, share.claim(9)) == (1, 1)

@@ -29,8 +29,7 @@ def test_a_worker_that_names_none_serves_those_of_the_environment() -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("mail",), "a worker needs a processor, a function that takes the job; got None"),
-        (("mail", "process"), "a worker needs a processor"),
+        (("mail", "process"), "a worker needs a processor, a function that takes the job; got 'process'"),
         ((process, "mail"), "the queue's name comes first"),
         (([], process), "the list of queues is empty"),
         ((["a", "b", "a"], process), "a queue is named twice in a, b, a"),
@@ -59,6 +58,12 @@ def test_a_wrong_queue_or_processor_is_refused(args: Any, message: str) -> None:
         ({"stalled_interval": timedelta()}, "lock_duration and stalled_interval are at least 0.1 s"),
         ({"max_stalled_count": -1}, "max_stalled_count"),
         ({"max_stalled_count": "1"}, "max_stalled_count"),
+        ({"max_started_attempts": 0}, "max_started_attempts is a whole number from 1 up, got 0"),
+        ({"metrics_points": -1}, "metrics_points is a whole number from 0 up, got -1"),
+        ({"limiter": 5}, "limiter is a RateLimit, like RateLimit.per"),
+        ({"job_timeout": 0}, "job_timeout is at least 1 ms"),
+        ({"job_timeout": "long"}, "'long' is not a span of time"),
+        ({"backoff_strategy": 5}, "backoff_strategy is a function, got 5"),
         ({"dialect": "v7"}, "dialect is 'auto', 'v5' or 'v6', got 'v7'"),
     ],
 )
@@ -75,6 +80,11 @@ def test_a_wrong_span_or_retention_is_refused_as_a_wrong_setting(options: Any) -
     # `corral work` ends with exit code 2 on these alone.
     with pytest.raises(ConfigurationError):
         Worker("mail", process, **options)
+
+
+async def test_a_worker_without_a_processor_does_not_run() -> None:
+    with pytest.raises(ConfigurationError, match="has no processor to run; write Worker"):
+        await Worker("mail").run(settings=Settings())
 
 
 async def test_an_empty_prefix_or_a_wrong_url_is_told_at_the_start() -> None:

@@ -2,6 +2,9 @@
 
 from corral.backlog import Counts
 from corral.backoff import Backoff
+from corral.children import Dependencies, DependencyCounts
+from corral.client_list import WorkerInfo
+from corral.dead_letter import DeadLetter
 from corral.deduplication import Deduplication
 from corral.errors import (
     ConfigurationError,
@@ -10,6 +13,7 @@ from corral.errors import (
     DelayedError,
     InvalidJob,
     InvalidQueueName,
+    JobCancelled,
     JobFailed,
     JobHasParent,
     JobLocked,
@@ -23,6 +27,7 @@ from corral.errors import (
     PayloadNotJSON,
     PayloadTooLarge,
     QueueInUse,
+    RateLimitError,
     RedisRefused,
     RedisUnavailable,
     SchedulerConflict,
@@ -30,13 +35,24 @@ from corral.errors import (
     WaitingChildrenError,
     WaitingError,
 )
+from corral.events import QueueEvents
+from corral.events_producer import QueueEventsProducer
+from corral.events_record import Event
+from corral.flow import FlowProducer
+from corral.flow_tree import FlowJob, FlowNode
 from corral.job import Job
+from corral.job_signal import Signal
 from corral.job_spec import JobSpec
 from corral.options import JobOptions
 from corral.parent_link import Parent
 from corral.queue import Queue
+from corral.queue_dead_letters import Swept
+from corral.queue_metrics import QueueMetrics
+from corral.queue_orphans import Orphan, OrphanKind
 from corral.rate_limit import RateLimit
+from corral.repeat import Repeat
 from corral.retention import Keep
+from corral.scheduler import JobScheduler
 from corral.state import State
 from corral.version import __version__
 from corral.worker import Worker
@@ -47,11 +63,19 @@ __all__ = [
     "CorralError",
     "CorruptJob",
     "Counts",
+    "DeadLetter",
     "Deduplication",
     "DelayedError",
+    "Dependencies",
+    "DependencyCounts",
+    "Event",
+    "FlowJob",
+    "FlowNode",
+    "FlowProducer",
     "InvalidJob",
     "InvalidQueueName",
     "Job",
+    "JobCancelled",
     "JobFailed",
     "JobHasParent",
     "JobLocked",
@@ -60,24 +84,35 @@ __all__ = [
     "JobNotInState",
     "JobOfScheduler",
     "JobOptions",
+    "JobScheduler",
     "JobSpec",
     "JobTimeout",
     "Keep",
     "LockLost",
+    "Orphan",
+    "OrphanKind",
     "Parent",
     "ParentNotFound",
     "PayloadNotJSON",
     "PayloadTooLarge",
     "Queue",
+    "QueueEvents",
+    "QueueEventsProducer",
     "QueueInUse",
+    "QueueMetrics",
     "RateLimit",
+    "RateLimitError",
     "RedisRefused",
     "RedisUnavailable",
+    "Repeat",
     "SchedulerConflict",
+    "Signal",
     "State",
+    "Swept",
     "UnrecoverableError",
     "WaitingChildrenError",
     "WaitingError",
     "Worker",
+    "WorkerInfo",
     "__version__",
 ]

@@ -82,6 +82,11 @@ class Backoff:
             wire["jitter"] = self.jitter
         return wire
 
+    @property
+    def is_custom(self) -> bool:
+        """Whether it is neither of the two that every worker knows."""
+        return self.type not in {"fixed", "exponential"}
+
     def wait_ms(self, failed_attempts: int, draw: float) -> int:
         """Milliseconds until the next attempt.
 
@@ -94,7 +99,10 @@ class Backoff:
             # 2^62 is past any clock; a larger exponent would only make a huge integer.
             wait = self.delay_ms * 2 ** min(failed_attempts - 1, 62)
         else:
-            raise InvalidJob(f"unknown backoff strategy {self.type!r}; this worker knows 'fixed' and 'exponential'")
+            raise InvalidJob(
+                f"unknown backoff strategy {self.type!r}; this worker knows 'fixed' and 'exponential'; give it "
+                "one of your own: Worker(..., backoff_strategy=...)"
+            )
         wait = min(wait, LONGEST_MS)
         if not self.jitter:
             return wait

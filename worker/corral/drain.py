@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from corral.errors import RedisUnavailable
+from corral.errors import JobCancelled, RedisUnavailable
 from corral.executor import Executor
 from corral.queue_work import QueueWork
 from corral.script import Caller
@@ -60,7 +60,7 @@ class Drain:
         return max(0.0, self._end_by - kept - time.monotonic())
 
     def _running(self) -> list[asyncio.Task[None]]:
-        return [task for work in self.works for task in work.running.values()]
+        return [run.task for work in self.works for run in work.running.values()]
 
     async def _finished_or_late(self, running: list[asyncio.Task[None]], seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -75,6 +75,9 @@ class Drain:
         """Cancel what runs in the event loop; a thread cannot be cancelled, its job is handed back last."""
         logger.warning("%d jobs did not finish in time and are handed back", len(left))
         self.handed_back = True
+        for work in self.works:
+            for run in work.running.values():
+                run.signal.abort(JobCancelled("the worker ends; the job is handed back"))
         cancelled = [task for task in left if task not in self.executor.in_thread]
         for task in cancelled:
             task.cancel()
@@ -93,8 +96,9 @@ class Drain:
         await asyncio.gather(*(self._last_call(caller, work, seconds) for work in self.works))
 
     async def _last_call(self, caller: Caller, work: QueueWork, seconds: float) -> None:
-        running = list(work.running)
-        self.handed_back = self.handed_back or bool(running)
+        # A job that its processor has moved is not ours to hand back.
+        running = [held for held, run in list(work.running.items()) if not run.job.moved]
+        self.handed_back = self.handed_back or bool(work.running)
         try:
             async with asyncio.timeout(seconds):
                 await work.settler.write_remains(caller, running)

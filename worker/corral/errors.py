@@ -17,10 +17,12 @@
     |-- QueueInUse              the queue must be paused first, or still runs jobs
     |-- JobFailed               a job that somebody waited for has failed
     |-- JobTimeout              a job ran, or was waited for, longer than allowed
+    |-- JobCancelled            a running job was told to end
     |-- CorruptJob              the job's hash cannot be read; names the job and the field
     |-- RedisUnavailable        Redis did not answer; says whether the call may have been carried out
     |   `-- RedisRefused        Redis answered and refused: password, permission, full memory, wrong type
     |-- UnrecoverableError      raised by a processor: fail now, whatever attempts remain
+    |-- RateLimitError          raised by a processor that may not go on now: back to the front
     `-- JobMoved                raised by a processor after it moved its own job: nothing is left to write
         |-- DelayedError            moved by `move_to_delayed`
         |-- WaitingError            moved by `move_to_wait`
@@ -28,6 +30,8 @@
 
 Every message names the cause and, where there is one, the cure. None carries a credential.
 """
+
+from datetime import timedelta
 
 
 class CorralError(Exception):
@@ -102,6 +106,10 @@ class JobTimeout(CorralError, TimeoutError):
     """A job ran, or was waited for, longer than allowed."""
 
 
+class JobCancelled(CorralError):
+    """The job's run was cancelled by `Worker.cancel_job`, or by the end of its worker."""
+
+
 class CorruptJob(CorralError):
     """The job's hash cannot be read as a job."""
 
@@ -133,6 +141,18 @@ class RedisRefused(RedisUnavailable):
 
 class UnrecoverableError(CorralError):
     """Raise it in a processor to fail the job at once, with attempts left or not."""
+
+
+class RateLimitError(CorralError):
+    """Raise it in a processor that may not go on now: its job goes back to the front, and no attempt is counted.
+
+    With a duration (a timedelta or seconds) the job's queue is limited for so long first, as `Worker.rate_limit` does;
+    without, call that (or `Queue.rate_limit`) before.
+    """
+
+    def __init__(self, duration: timedelta | float | None = None) -> None:
+        super().__init__("the rate limit is reached")
+        self.duration = duration
 
 
 class JobMoved(CorralError):

@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
-from corral.errors import PayloadNotJSON, UnrecoverableError
+from corral.backoff import to_ms
+from corral.errors import InvalidJob, JobMoved, PayloadNotJSON, RateLimitError, UnrecoverableError
 from corral.job import Job
-from corral.lifecycle import Completed, Failed, Interrupted, Outcome
+from corral.lifecycle import Completed, Failed, Interrupted, Moved, Outcome, RateLimited
 from corral.payload import storable, to_json
 
 Processor = Callable[[Job], Awaitable[Any]] | Callable[[Job], Any]
@@ -17,10 +18,13 @@ Processor = Callable[[Job], Awaitable[Any]] | Callable[[Job], Any]
 
 
 class Executor:
-    """Runs a processor, an async one in the event loop and a plain one in one of `threads` threads."""
+    """Runs a processor, an async one in the event loop and a plain one in one of `threads` threads.
 
-    def __init__(self, processor: Processor, threads: int) -> None:
-        self._processor = processor
+    `max_started`: a job that was started more often fails without being run, None = no limit.
+    """
+
+    def __init__(self, processor: Processor, threads: int, max_started: int | None = None) -> None:
+        self._processor, self._max_started = processor, max_started
         is_async = inspect.iscoroutinefunction(processor) or inspect.iscoroutinefunction(
             getattr(processor, "__call__", None)  # noqa: B004
         )
@@ -32,24 +36,17 @@ class Executor:
         """Run the processor once. Raises nothing; a shutdown's cancellation gives Interrupted."""
         if job.deferred_failure is not None:
             return Failed(job.deferred_failure, unrecoverable=True)
+        if self._max_started and job.attempts_started > self._max_started:
+            return Failed("job started more than allowable limit", unrecoverable=True)
         try:
-            return Completed(to_json(await self._call(job), f"the return value of job {job.id}"))
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                return Interrupted()
-            return Failed("the processor was cancelled from within", traceback.format_exc())
-        except UnrecoverableError as error:
-            return Failed(_reason(error), _stack(error), unrecoverable=True)
-        except PayloadNotJSON as error:
-            return Failed(storable(str(error)))
-        except SystemExit as error:
-            # Left alone it would end the whole worker, with every other job that runs.
-            return Failed(f"the processor called sys.exit({error.code!r})", _stack(error))
+            value = await self._call(job)
+            return Moved() if job.moved else Completed(to_json(value, f"the return value of job {job.id}"))
         except GeneratorExit:
             raise
         except BaseException as error:  # noqa: BLE001  (the border to user code)
-            return Failed(_reason(error), _stack(error))
+            if job.moved:
+                return Moved("" if isinstance(error, JobMoved | asyncio.CancelledError) else _reason(error))
+            return _ended_by(error)
 
     async def _call(self, job: Job) -> Any:
         if self._threads is None:
@@ -65,6 +62,12 @@ class Executor:
             raise error
         return await value if inspect.isawaitable(value) else value
 
+    def resize(self, threads: int) -> None:
+        """Have so many threads from now on. Those that run more than that end with their jobs."""
+        if self._threads is not None:
+            before, self._threads = self._threads, ThreadPoolExecutor(threads, "corral-processor")
+            before.shutdown(wait=False)
+
     def close(self) -> None:
         """Take no more work into the threads; those that run are not waited for."""
         if self._threads is not None:
@@ -78,6 +81,38 @@ def _caught(processor: Processor, job: Job) -> tuple[Any, BaseException | None]:
         return processor(job), None
     except BaseException as error:  # noqa: BLE001  (raised again in the event loop)
         return None, error
+
+
+def _ended_by(error: BaseException) -> Outcome:
+    """What follows from an error that left the processor."""
+    match error:
+        case asyncio.CancelledError():
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                return Interrupted()
+            return Failed("the processor was cancelled from within", traceback.format_exc(), error=error)
+        case RateLimitError():
+            try:
+                return RateLimited(0 if error.duration is None else to_ms(error.duration))
+            except InvalidJob as wrong:
+                return Failed(str(wrong), _stack(error), error=error)
+        case JobMoved():
+            return Failed(f"{_reason(error)}: {_NOT_MOVED}", _stack(error), error=error)
+        case UnrecoverableError():
+            return Failed(_reason(error), _stack(error), unrecoverable=True, error=error)
+        case PayloadNotJSON():
+            return Failed(storable(str(error)), error=error)
+        case SystemExit():
+            # Left alone it would end the whole worker, with every other job that runs.
+            return Failed(f"the processor called sys.exit({error.code!r})", _stack(error), error=error)
+        case _:
+            return Failed(_reason(error), _stack(error), error=error)
+
+
+_NOT_MOVED = (
+    "raised, but the job was not moved; call job.move_to_delayed, job.move_to_wait or job.move_to_waiting_children "
+    "before (and await it in an async processor)"
+)
 
 
 def _reason(error: BaseException) -> str:

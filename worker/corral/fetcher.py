@@ -67,6 +67,6 @@ class Fetcher:
 
     async def _block(self, wait: float) -> None:
         popped = await self._line.call("BZPOPMIN", self._keys.marker, wait, timeout=wait + 1.0)
-        if popped is not None and not self._slots.free:
+        if popped is not None and not (self._slots.free and self._settler.taking):
             # Popped for nothing: another worker may have room.
             await self._line.call("ZADD", self._keys.marker, 0, "0")

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from corral.backoff import Duration, to_ms
+from corral.dead_letter import DeadLetter
 from corral.errors import CorralError, InvalidJob, UnrecoverableError
 from corral.job_door import JobDoor, Reply
 from corral.options import JobOptions
@@ -16,6 +17,7 @@ from corral.state import State
 if TYPE_CHECKING:
     from corral.children import Dependencies, DependencyCounts
     from corral.events import QueueEvents
+    from corral.job_signal import Signal
 
 
 @dataclass(slots=True, eq=False)
@@ -60,9 +62,27 @@ class Job:
         return self.attempts_made + 1
 
     @property
+    def dead_letter(self) -> DeadLetter | None:
+        """Where a job of a dead-letter queue came from; None for any other job."""
+        return DeadLetter.from_wire(self.opts.extra.get("deadLetter"))
+
+    @property
     def added_at(self) -> datetime:
         """When the job was made, in UTC."""
         return datetime.fromtimestamp(self.timestamp / 1000, UTC)
+
+    @property
+    def as_parent(self) -> Parent:
+        """What a child names to be added below this job: `await queue.add("part", parent=job.as_parent)`."""
+        return self._asked().as_parent(self)
+
+    @property
+    def signal(self) -> "Signal":
+        """In a processor: by which it is told that the job is to end, or that its lock is lost.
+
+        Raises CorralError for a job that does not run here.
+        """
+        return self._asked().signal(self)
 
     def update_progress(self, progress: Any) -> Reply[None]:
         """Store the progress (any JSON value) and tell listeners of it. `await` it in an async processor.
@@ -197,8 +217,12 @@ class Job:
         """Without a processor: hold the job for so long from now. Raises LockLost."""
         return self._asked().extend_lock(self, to_ms(duration))
 
-    def wait_until_finished(self, events: "QueueEvents", *, timeout: Duration | None = None) -> Reply[Any]:
-        """Wait for the end of the job; gives its return value. `events` listens to the job's queue.
+    def wait_until_finished(
+        self, events: "QueueEvents | None" = None, *, timeout: Duration | None = None
+    ) -> Reply[Any]:
+        """Wait for the end of the job; gives its return value.
+
+        events: listens to the job's queue, for any number of jobs; only the jobs of `corral.sync` need none.
 
         It listens and looks, so a lost event cannot make it hang. Raises JobFailed, JobNotFound (it was removed),
         JobTimeout, RedisUnavailable.

@@ -6,12 +6,17 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import Any, TypeVar
 
 from corral import admin_scripts, children, flow_scripts, hold_scripts, scripts, waiter
+from corral.blocking_lines import BlockingLines, drive
 from corral.children import Dependencies, DependencyCounts
 from corral.clock import now_ms
-from corral.errors import JobLocked, JobNotFound
+from corral.ending import Ending
+from corral.errors import ConfigurationError, CorralError, JobLocked, JobNotFound
 from corral.job import Job
 from corral.job_door import Reply
+from corral.job_signal import Signal
 from corral.keys import Keys
+from corral.lifecycle import Failed
+from corral.parent_link import Parent
 from corral.refusals import refusal
 from corral.script import Caller
 from corral.state import State
@@ -48,16 +53,29 @@ class Done(Reply[T]):
 
 
 class JobCalls:
-    """Implements `JobDoor` for the jobs of one queue. `on_progress` is told of each progress that was written."""
+    """Implements `JobDoor` for the jobs of one queue. `on_progress` is told of each progress that was written.
+
+    Of a worker's jobs: `signal_of` gives the signal of one that runs; `ending` is the worker's.
+    """
 
     def __init__(
-        self, caller: Caller, keys: Keys, dialect: str, on_progress: Callable[[Job, Any], None] | None = None
+        self,
+        caller: Caller,
+        keys: Keys,
+        dialect: str,
+        on_progress: Callable[[Job, Any], None] | None = None,
+        *,
+        signal_of: Callable[[Job], Signal] | None = None,
+        ending: Ending | None = None,
     ) -> None:
         self._caller, self._keys, self._dialect, self._on_progress = caller, keys, dialect, on_progress
-        self._loop = asyncio.get_running_loop()
+        self._signal_of, self._ending = signal_of, ending or Ending()
+        self._loop = None if isinstance(caller, BlockingLines) else asyncio.get_running_loop()
         self._thread = threading.get_ident()
 
     def _reply(self, call: Coroutine[Any, Any, T]) -> Reply[T]:
+        if self._loop is None:
+            return Done(drive(call))
         if threading.get_ident() == self._thread:
             return Coming(call)
         # In a thread nobody would await it: wait here, so that a plain processor just calls it.
@@ -67,6 +85,14 @@ class JobCalls:
         """A call that gives a code: raises what a negative one means."""
         if (code := await call) < 0:
             raise refusal(code, job.id, self._keys.queue, deed)
+
+    def as_parent(self, job: Job) -> Parent:
+        return Parent(job.id, self._keys.base[:-1])
+
+    def signal(self, job: Job) -> Signal:
+        if self._signal_of is None:
+            raise CorralError(f"job {job.id} does not run in a worker's processor: only a running job has a signal")
+        return self._signal_of(job)
 
     def update_progress(self, job: Job, progress: str) -> Reply[None]:
         return self._reply(self._update_progress(job, progress))
@@ -188,11 +214,14 @@ class JobCalls:
         return code == 0
 
     def move_to_completed(self, job: Job, value: str) -> Reply[None]:
-        return self._reply(hold_scripts.complete(self._caller, self._keys, self._dialect, now_ms(), job, value))
+        return self._reply(
+            hold_scripts.complete(self._caller, self._keys, self._dialect, now_ms(), job, value, self._ending)
+        )
 
     def move_to_failed(self, job: Job, reason: str, stack: str, unrecoverable: bool) -> Reply[None]:
+        failed = Failed(reason, stack, unrecoverable)
         return self._reply(
-            hold_scripts.fail(self._caller, self._keys, self._dialect, now_ms(), job, reason, stack, unrecoverable)
+            hold_scripts.fail(self._caller, self._keys, self._dialect, now_ms(), job, failed, self._ending)
         )
 
     def extend_lock(self, job: Job, duration_ms: int) -> Reply[None]:
@@ -200,4 +229,8 @@ class JobCalls:
         return self._reply(self._must(job, "held for longer", call))
 
     def wait_until_finished(self, job: Job, events: Any, timeout_ms: int | None) -> Reply[Any]:
-        return self._reply(waiter.wait_until_finished(self._caller, self._keys, job.id, events, timeout_ms))
+        if isinstance(self._caller, BlockingLines):
+            return self._reply(waiter.look_until_finished(self._caller, self._keys, job.id, timeout_ms))
+        if events is None:
+            raise ConfigurationError("wait_until_finished needs a QueueEvents of the job's queue")
+        return self._reply(waiter.wait_until_finished(self._keys, job.id, events, timeout_ms))

@@ -3,11 +3,13 @@
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from corral.parent_link import Parent
 from corral.state import State
 
 if TYPE_CHECKING:
     from corral.children import Dependencies, DependencyCounts
     from corral.job import Job
+    from corral.job_signal import Signal
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -26,6 +28,9 @@ class Reply(Awaitable[T_co], Protocol[T_co]):
 class JobDoor(Protocol):
     """Carries a job's calls to Redis, from the event loop and from a processor's thread alike. See `Job` for each."""
 
+    def as_parent(self, job: "Job") -> Parent: ...
+
+    def signal(self, job: "Job") -> "Signal": ...
     def update_progress(self, job: "Job", progress: str) -> Reply[None]: ...
     def add_log(self, job: "Job", row: str) -> Reply[int]: ...
     def clear_logs(self, job: "Job", keep: int | None) -> Reply[None]: ...

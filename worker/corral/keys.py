@@ -125,6 +125,14 @@ class Keys:
     def marker(self) -> str:
         return self.base + "marker"
 
+    @property
+    def limiter(self) -> str:
+        return self.base + "limiter"
+
+    @property
+    def events(self) -> str:
+        return self.base + "events"
+
     def job(self, job_id: str) -> str:
         """J: the hash of one job."""
         return self.base + job_id

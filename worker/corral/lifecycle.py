@@ -8,14 +8,17 @@ States are BullMQ's, and so are the words for them. A step is one move of one jo
     Failed, attempts left, no backoff        Retry       waiting or prioritized
     Failed, attempts left, backoff > 0       Delay       delayed
     Failed, no attempts left                 Fail        failed (or gone, as retention says)
+    Failed, no starts left                   Fail        failed
     Failed, unrecoverable                    Fail        failed
     Interrupted (shutdown)                   HandBack    waiting or prioritized, in front; no attempt counted
+    RateLimited                              HandBack    the same
+    Moved                                    none        where its processor has put it
 
 An attempt counts (`attempts_made`) when it ends in Complete, Fail, Retry or Delay.
 Everything else that moves a job (add, take, promote, recover, pause, resume) happens inside one script each.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from corral.errors import InvalidJob
 from corral.job import Job
@@ -31,11 +34,12 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The processor raised. `unrecoverable`: fail now, whatever attempts remain."""
+    """The processor raised `error`. `unrecoverable`: fail now, whatever attempts remain."""
 
     reason: str
     stack: str = ""
     unrecoverable: bool = False
+    error: BaseException | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,22 @@ class Interrupted:
     """The run was cut short by a shutdown; the job goes back to the front of its queue."""
 
 
-Outcome = Completed | Failed | Interrupted
+@dataclass(frozen=True, slots=True)
+class RateLimited:
+    """The processor may not go on now; its job goes back to the front. `duration_ms`: its queue is limited for so long
+    first, 0 = it is already."""
+
+    duration_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The processor has moved its job itself: nothing is left to write. `trouble`: what it raised after that."""
+
+    trouble: str = ""
+
+
+Outcome = Completed | Failed | Interrupted | RateLimited | Moved
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,24 +119,70 @@ class Retention:
     failed: Keep | None = None
 
 
-def next_step(job: Job, outcome: Outcome, retention: Retention, draw: float) -> Step:
-    """Decide what to write for a run that has ended. `draw` is a random number in [0, 1) for the jitter."""
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a worker's own backoff strategy said. `wait_ms`: None = do not retry; `trouble`: why it said nothing."""
+
+    wait_ms: int | None = None
+    trouble: str = ""
+
+
+def asks_strategy(job: Job, outcome: object, max_started: int | None) -> bool:
+    """Whether the next step depends on a backoff strategy that only the worker may know."""
+    return (
+        isinstance(outcome, Failed)
+        and _may_retry(job, outcome, max_started)
+        and job.opts.backoff is not None
+        and job.opts.backoff.is_custom
+    )
+
+
+def next_step(
+    job: Job,
+    outcome: Completed | Failed | Interrupted | RateLimited,
+    retention: Retention,
+    draw: float,
+    *,
+    max_started: int | None = None,
+    verdict: Verdict | None = None,
+) -> Step:
+    """Decide what to write for a run that has ended.
+
+    `draw` is a random number in [0, 1) for the jitter; `max_started`: after so many starts a job is not retried;
+    `verdict`: what the worker's own backoff strategy said, None = it has none.
+    """
     if isinstance(outcome, Completed):
         return Complete(outcome.value, job.opts.remove_on_complete or retention.completed or KEEP_ALL)
-    if isinstance(outcome, Interrupted):
+    if not isinstance(outcome, Failed):
         return HandBack()
-    made = job.attempts_made + 1
     reason, stacktrace = outcome.reason, _stacktrace(job, outcome.stack)
-    exhausted = made >= job.opts.attempts
-    if not (exhausted or outcome.unrecoverable):
-        backoff = job.opts.backoff
+    if _may_retry(job, outcome, max_started):
         try:
-            wait_ms = backoff.wait_ms(made, draw) if backoff else 0
+            wait_ms = _wait_ms(job, draw, verdict)
         except InvalidJob as error:
-            reason = f"{reason} (not retried: {error})"
-        else:
+            reason, wait_ms = f"{reason} (not retried: {error})", None
+        if wait_ms is not None:
             return Delay(reason, stacktrace, wait_ms) if wait_ms else Retry(reason, stacktrace, job.opts.lifo)
+    exhausted = job.attempts_made + 1 >= job.opts.attempts
     return Fail(reason, stacktrace, job.opts.remove_on_fail or retention.failed or KEEP_ALL, exhausted)
+
+
+def _may_retry(job: Job, failed: Failed, max_started: int | None) -> bool:
+    if failed.unrecoverable or job.attempts_made + 1 >= job.opts.attempts:
+        return False
+    return not max_started or job.attempts_started < max_started
+
+
+def _wait_ms(job: Job, draw: float, verdict: Verdict | None) -> int | None:
+    """Milliseconds until the next attempt, None = there is to be none. Raises InvalidJob: it cannot be told."""
+    backoff = job.opts.backoff
+    if backoff is None:
+        return 0
+    if verdict is None or not backoff.is_custom:
+        return backoff.wait_ms(job.attempts_made + 1, draw)
+    if verdict.trouble:
+        raise InvalidJob(verdict.trouble)
+    return verdict.wait_ms
 
 
 def _stacktrace(job: Job, stack: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Who listens to a worker. A listener that raises is logged; it never harms a job."""
+"""Who listens to a worker, or to a queue. A listener that raises is logged; it never harms a job."""
 
 import asyncio
 import inspect
@@ -10,9 +10,26 @@ from corral.errors import ConfigurationError
 
 logger = logging.getLogger("corral.listeners")
 
-EventName = Literal["completed", "failed", "retries_exhausted", "error", "stalled", "progress", "drained"]
+EventName = Literal[
+    "ready",
+    "active",
+    "completed",
+    "failed",
+    "retries_exhausted",
+    "error",
+    "stalled",
+    "progress",
+    "drained",
+    "paused",
+    "resumed",
+    "lock_renewal_failed",
+    "closing",
+    "closed",
+]
 """What a worker tells:
 
+ready()                           it is connected and takes jobs
+active(job)                       a job was taken and is about to run
 completed(job, value)             the job is stored as completed
 failed(job, reason)               an attempt failed and that is stored; more attempts may follow
 retries_exhausted(job, reason)    the last attempt failed
@@ -20,29 +37,40 @@ error(error)                      Redis could not be reached or refused; a lock 
 stalled(job_id)                   a job whose worker died was put back
 progress(job, progress)           a job of this worker stored its progress
 drained()                         a queue of this worker has nothing more to take
+paused(), resumed()               this worker (not its queue) was paused, or goes on
+lock_renewal_failed(job_ids)      the locks of these jobs are lost; they run on, and may run elsewhere too
+closing(), closed()               it begins to end; it has ended
 """
 
 Listener = Callable[..., Any]
 
 
-class Listeners:
-    """The listeners of one worker, plain or async, called in the order in which they were added."""
+WORKER_EVENTS: tuple[str, ...] = get_args(EventName)
 
-    def __init__(self) -> None:
+
+class Listeners:
+    """Listeners, plain or async, called in the order in which they were added. `names`: what there is to listen to,
+    that of a worker; None = anything."""
+
+    def __init__(self, names: tuple[str, ...] | None = WORKER_EVENTS) -> None:
+        self._names = names
         self._by_event: dict[str, list[Listener]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def add(self, event: str, listener: Listener) -> None:
         """Raises ConfigurationError for an unknown event."""
-        if event not in get_args(EventName):
-            raise ConfigurationError(f"a worker has no event {event!r}; it has {', '.join(get_args(EventName))}")
+        if self._names is not None and event not in self._names:
+            raise ConfigurationError(f"a worker has no event {event!r}; it has {', '.join(self._names)}")
         self._by_event.setdefault(event, []).append(listener)
+
+    def __bool__(self) -> bool:
+        return bool(self._by_event)
 
     def wants(self, event: EventName) -> bool:
         """Whether anyone listens to an event."""
         return event in self._by_event
 
-    def tell(self, event: EventName, *args: Any) -> None:
+    def tell(self, event: str, *args: Any) -> None:
         """Call the listeners of an event; async ones run on as tasks of their own."""
         for listener in self._by_event.get(event, ()):
             try:

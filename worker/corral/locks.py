@@ -32,11 +32,15 @@ class Locks:
         return [pair for pair, renewed in self.held.items() if renewed <= before]
 
 
-async def renew(lines: Lines, all_locks: list[Locks], lock_ms: int, on_lost: Callable[[Keys, str, str], None]) -> None:
+OnLost = Callable[[Keys, list[tuple[str, str]]], None]
+"""Is told of locks that are gone: `on_lost(keys, [(job id, token), ...])`."""
+
+
+async def renew(lines: Lines, all_locks: list[Locks], lock_ms: int, on_lost: OnLost) -> None:
     """Renew every lock that is older than a quarter of its time. Ends only when cancelled.
 
-    Short jobs never cost a renewal. `on_lost(keys, job id, token)` is told once of each lock that is gone; its job
-    runs on, but what it ends in will be refused.
+    Short jobs never cost a renewal. `on_lost` is told once of each lock that is gone; its job runs on, but what it
+    ends in will be refused.
     """
     every = lock_ms / 4000
     while True:
@@ -48,19 +52,20 @@ async def renew(lines: Lines, all_locks: list[Locks], lock_ms: int, on_lost: Cal
                 logger.warning("locks of queue %s could not be renewed: %s", locks.keys.queue, error)
 
 
-async def _renew_due(
-    lines: Lines, locks: Locks, lock_ms: int, before: float, on_lost: Callable[[Keys, str, str], None]
-) -> None:
+async def _renew_due(lines: Lines, locks: Locks, lock_ms: int, before: float, on_lost: OnLost) -> None:
     due = locks.due(before)
     for first in range(0, len(due), 1000):
         some = due[first : first + 1000]
-        lost = set(await scripts.renew_locks(lines, locks.keys, lock_ms, some))
+        gone = set(await scripts.renew_locks(lines, locks.keys, lock_ms, some))
         renewed = time.monotonic()
-        for job_id, token in some:
-            if (job_id, token) not in locks.held:
+        lost: list[tuple[str, str]] = []
+        for pair in some:
+            if pair not in locks.held:
                 continue  # settled while the call was under way
-            if (job_id, token) in lost:
-                locks.drop(job_id, token)
-                on_lost(locks.keys, job_id, token)
+            if pair in gone:
+                locks.drop(*pair)
+                lost.append(pair)
             else:
-                locks.held[job_id, token] = renewed
+                locks.held[pair] = renewed
+        if lost:
+            on_lost(locks.keys, lost)

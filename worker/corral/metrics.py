@@ -1,7 +1,7 @@
 """The worker's numbers, as Prometheus reads them.
 
     corral_jobs_total{queue,outcome}        counter    runs that ended: completed, failed, retried, delayed,
-                                                       handed_back, lost
+                                                       handed_back, moved, lost
     corral_jobs_taken_total{queue}          counter    jobs taken from the queue
     corral_jobs_recovered_total{queue}      counter    stalled jobs put back
     corral_locks_lost_total{queue}          counter    locks found gone while the job was running
@@ -35,7 +35,7 @@ from prometheus_client import (
 
 from corral.version import __version__
 
-OUTCOMES = ("completed", "failed", "retried", "delayed", "handed_back", "lost")
+OUTCOMES = ("completed", "failed", "retried", "delayed", "handed_back", "moved", "lost")
 """How the run of a job can end."""
 
 SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0)

@@ -1,36 +1,54 @@
 """One queue of a worker: runs what the settler took, and hands it how each run ended."""
 
 import asyncio
+import itertools
 import logging
 import random
 import time
+from collections.abc import Awaitable, Callable, Sequence
 
-from corral import logs
+from corral.account import Account
 from corral.clock import now_ms
-from corral.errors import CorralError, CorruptJob, RedisUnavailable
+from corral.connection import retry_pause_s
+from corral.ending import Ending, outcome_of
+from corral.errors import CorralError, CorruptJob, JobCancelled, JobTimeout, LockLost, RedisUnavailable
 from corral.executor import Executor
 from corral.job import Job
 from corral.job_door import JobDoor
 from corral.job_record import from_wire
+from corral.job_signal import Signal
 from corral.keys import Keys
-from corral.lifecycle import OUTCOME_NAMES, Complete, Fail, Failed, HandBack, Interrupted, Outcome, Retention, next_step
+from corral.lifecycle import (
+    Completed,
+    Failed,
+    Interrupted,
+    Moved,
+    Outcome,
+    RateLimited,
+    Verdict,
+)
 from corral.listeners import Listeners
 from corral.locks import Locks
 from corral.metrics import Metrics
 from corral.options import JobOptions
-from corral.payload import from_json
-from corral.scripts import CODES
+from corral.run import Run
+from corral.scheduler_work import FOR_GOOD
 from corral.settler import Ended, Settler
 
 logger = logging.getLogger("corral.worker")
-job_logger = logging.getLogger("corral.jobs")
 
 
 class QueueWork:
-    """Implements the settler's Receiver for one queue."""
+    """Implements the settler's Receiver for one queue.
+
+    `produce(job)` adds the next iteration of a job scheduler's job; `limit(duration_ms)` sets (0: looks for) the
+    queue's rate limit. `timeout_s`: how long a job may run, None = as long as it likes.
+    """
 
     settler: Settler
     calls: JobDoor
+    produce: Callable[[Job], Awaitable[object]]
+    limit: Callable[[int], Awaitable[None]]
 
     def __init__(
         self,
@@ -38,15 +56,15 @@ class QueueWork:
         executor: Executor,
         listeners: Listeners,
         metrics: Metrics,
-        retention: Retention,
+        ending: Ending,
         worker_name: str,
+        timeout_s: float | None = None,
     ) -> None:
         self.keys, self.executor, self.listeners, self.metrics = keys, executor, listeners, metrics
-        self.retention, self.worker_name = retention, worker_name
+        self.ending, self.worker_name, self.timeout_s = ending, worker_name, timeout_s
         self.locks = Locks(keys)
-        self.running: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self.outage: RedisUnavailable | None = None
-        self._outage_began = self._outage_told = 0.0
+        self.running: dict[tuple[str, str], Run] = {}
+        self.account = Account(keys.queue, listeners, metrics)
         self._drained = True
         self.draining = False
         """Set at shutdown: jobs that a call under way still brings go back untouched."""
@@ -69,113 +87,141 @@ class QueueWork:
         if self.draining:
             self._end(job, token, Interrupted(), time.monotonic())
             return
-        if job.scheduler_id is not None:
-            logger.warning(
-                "job %s is an iteration of job scheduler %r; this version runs it but produces no further one, "
-                "so keep a BullMQ worker of Node on queue %s too",
-                job_id,
-                job.scheduler_id,
-                self.keys.queue,
-            )
-        task = asyncio.create_task(self._run(job, token))
-        if not task.done():  # an eager task may have ended by now
-            self.running[job_id, token] = task
+        if self.listeners.wants("active"):
+            self.listeners.tell("active", job)
+        # Known before it begins: an eager task begins, and may end, at once.
+        self.running[job_id, token] = run = Run(job)
+        run.task = asyncio.create_task(self._run(run, token))
 
-    async def _run(self, job: Job, token: str) -> None:
-        started = time.monotonic()
+    async def _run(self, run: Run, token: str) -> None:
+        job, started, verdict = run.job, time.monotonic(), None
         try:
+            if job.scheduler_id is not None:
+                await self._produce(job)
+            if self.timeout_s is not None:
+                run.timer = asyncio.get_running_loop().call_later(self.timeout_s, self._time_out, run)
             outcome = await self.executor.run(job)
+            if not isinstance(outcome, Completed) or run.stopped is not None:
+                outcome = outcome_of(outcome, run.stopped, draining=self.draining)
+                verdict = await self._before_end(job, outcome)
+        except asyncio.CancelledError:
+            outcome = outcome_of(Interrupted(), run.stopped, draining=self.draining)
         except Exception as error:
             logger.exception("running job %s of queue %s broke", job.id, self.keys.queue)
             outcome = Failed(f"the worker broke: {type(error).__name__}")
         finally:
+            if run.timer is not None:
+                run.timer.cancel()
             self.running.pop((job.id, token), None)
-        if isinstance(outcome, Interrupted) and not self.draining:
-            outcome = Failed("the processor cancelled its own task")
-        self._end(job, token, outcome, started)
+        self._end(job, token, outcome, started, verdict)
 
-    def _end(self, job: Job, token: str, outcome: Outcome, started: float) -> None:
-        step = next_step(job, outcome, self.retention, random.random())
-        self.settler.settle(Ended(job, token, step, round((time.monotonic() - started) * 1000)))
+    async def _produce(self, job: Job) -> None:
+        """The schedule would end with this job if it ran while Redis is away: it waits until the next one is there."""
+        for failures in itertools.count():
+            try:
+                await self.produce(job)
+                return
+            except Exception as error:
+                if not isinstance(error, RedisUnavailable) or error.code in FOR_GOOD:
+                    logger.exception(
+                        "the next iteration of job scheduler %r of queue %s was not added; job %s runs all the same",
+                        job.scheduler_id,
+                        self.keys.queue,
+                        job.id,
+                    )
+                    return
+                if failures == 0:
+                    logger.warning(
+                        "job %s of queue %s waits until the next iteration of job scheduler %r can be added: %s",
+                        job.id,
+                        self.keys.queue,
+                        job.scheduler_id,
+                        error,
+                    )
+            await asyncio.sleep(retry_pause_s(failures, random.random()))
 
-    def settled(self, ended: Ended) -> None:
-        """Redis has it: tell everybody."""
-        job, step = ended.job, ended.step
-        self.locks.drop(job.id, ended.token)
-        outcome = OUTCOME_NAMES[type(step)]
-        reason = None if isinstance(step, Complete | HandBack) else step.reason
-        self._account(ended, outcome, reason)
-        if isinstance(step, Complete):
-            if self.listeners.wants("completed"):
-                job.finished_on, job.returnvalue = now_ms(), from_json(step.value)
-                self.listeners.tell("completed", job, job.returnvalue)
-        elif reason is not None:
-            job.failed_reason = reason
-            self.listeners.tell("failed", job, reason)
-        if isinstance(step, Fail):
-            logger.error(
-                "job %s (%s) of queue %s failed for good after %d of %d attempts: %s",
-                job.id,
-                job.name,
-                self.keys.queue,
-                job.attempt,
-                max(1, job.opts.attempts),
-                step.reason,
-            )
-            if step.exhausted:
-                self.listeners.tell("retries_exhausted", job, step.reason)
+    async def _before_end(self, job: Job, outcome: Outcome) -> Verdict | None:
+        """What must be asked, or done, before an outcome can be written."""
+        if isinstance(outcome, RateLimited):
+            try:
+                await self.limit(outcome.duration_ms)
+            except RedisUnavailable as error:
+                logger.error("the rate limit of queue %s could not be set or read: %s", self.keys.queue, error)
+        if isinstance(outcome, Failed) and self.ending.asks(job, outcome):
+            return await self.ending.verdict(job, outcome)
+        return None
 
-    def _account(self, ended: Ended, outcome: str, reason: str | None) -> None:
-        job = ended.job
-        wait_ms = None
-        if job.attempts_started == 1 and job.processed_on is not None:
-            wait_ms = max(0, job.processed_on - job.timestamp - job.opts.delay_ms)
-        wait_s = None if wait_ms is None else wait_ms / 1000
-        self.metrics.job_ended(self.keys.queue, outcome, wait_s, ended.run_ms / 1000)
-        logs.job_ended(
-            job_logger,
-            job_id=job.id,
-            correlation_id=job.opts.correlation_id,
-            queue=self.keys.queue,
-            name=job.name,
-            attempt=job.attempt,
-            wait_ms=wait_ms,
-            run_ms=ended.run_ms,
-            outcome=outcome,
-            reason=reason,
-        )
+    def _end(self, job: Job, token: str, outcome: Outcome, started: float, verdict: Verdict | None = None) -> None:
+        run_ms = round((time.monotonic() - started) * 1000)
+        if isinstance(outcome, Moved):
+            self._moved(job, token, outcome, run_ms)
+        else:
+            self.settler.settle(Ended(job, token, self.ending.step(job, outcome, verdict), run_ms))
 
-    def _report(self, error: CorralError) -> None:
-        logger.error("%s", error)
-        self.listeners.tell("error", error)
-
-    def refused(self, ended: Ended, code: int, *, sent_before: bool) -> None:
-        """Redis changed nothing: the job is not ours any more, or an answer was lost and it is written already."""
-        job = ended.job
-        self.locks.drop(job.id, ended.token)
-        if sent_before:
+    def _moved(self, job: Job, token: str, moved: Moved, run_ms: int) -> None:
+        """Its processor has put the job elsewhere: it is not ours any more."""
+        self.locks.drop(job.id, token)
+        self.settler.let_go()
+        self.account.ended(job, run_ms, "moved", moved.trouble or None)
+        if moved.trouble:
             logger.warning(
-                "the end of job %s of queue %s (%s) was sent before a connection broke; whether it was written is "
-                "not known: if not, the job is recovered and runs again",
+                "job %s of queue %s was moved by its own processor, which then raised: %s",
                 job.id,
                 self.keys.queue,
-                OUTCOME_NAMES[type(ended.step)],
+                moved.trouble,
             )
-            self._account(ended, "lost", "whether its end was written is not known")
-            return
-        why = CODES.get(code, f"code {code}")
-        error = CorralError(
-            f"the end of job {job.id} of queue {self.keys.queue} was not written: {why}; "
-            "if the job was recovered, it runs (or ran) once more elsewhere"
-        )
-        self._account(ended, "lost", why)
-        self._report(error)
+
+    def _time_out(self, run: Run) -> None:
+        self.stop(run, JobTimeout(f"the job ran longer than {self.timeout_s:g} s, the job_timeout of its worker"))
+
+    def stop(self, run: Run, error: CorralError) -> None:
+        """Tell a run to end."""
+        run.stop(error, in_thread=run.task in self.executor.in_thread)
+
+    def cancel(self, job_id: str | None, reason: str) -> bool:
+        """Cancel the runs of a job, or all (None). False: there is none."""
+        found = [run for (id, _), run in self.running.items() if job_id is None or id == job_id]
+        for run in found:
+            self.stop(run, JobCancelled(reason))
+        return bool(found)
+
+    def signal_of(self, job: Job) -> Signal:
+        """The signal of a job that runs here. Raises CorralError for any other."""
+        run = self.running.get((job.id, job.token or ""))
+        if run is None:
+            raise CorralError(f"job {job.id} does not run in this worker (any more): only a running job has a signal")
+        return run.signal
 
     def refused_completion(self, ended: Ended, outcome: Failed) -> None:
         """The job has children that forbid its completion: as if its processor had raised that."""
         self.settler.share.reclaim()
-        step = next_step(ended.job, outcome, self.retention, random.random())
+        if self.ending.asks(ended.job, outcome):
+            self.running[ended.job.id, ended.token] = run = Run(ended.job)
+            run.task = asyncio.create_task(self._refuse_later(ended, outcome))
+        else:
+            self._refuse(ended, outcome)
+
+    def _refuse(self, ended: Ended, outcome: Failed | Interrupted, verdict: Verdict | None = None) -> None:
+        step = self.ending.step(ended.job, outcome, verdict)
         self.settler.settle(Ended(ended.job, ended.token, step, ended.run_ms))
+
+    async def _refuse_later(self, ended: Ended, outcome: Failed) -> None:
+        try:
+            self._refuse(ended, outcome, await self.ending.verdict(ended.job, outcome))
+        except asyncio.CancelledError:
+            self._refuse(ended, Interrupted())
+        finally:
+            self.running.pop((ended.job.id, ended.token), None)
+
+    def settled(self, ended: Ended) -> None:
+        """Redis has it."""
+        self.locks.drop(ended.job.id, ended.token)
+        self.account.settled(ended)
+
+    def refused(self, ended: Ended, code: int, *, sent_before: bool) -> None:
+        """Redis changed nothing: the job is not ours any more, or an answer was lost and it is written already."""
+        self.locks.drop(ended.job.id, ended.token)
+        self.account.refused(ended, code, sent_before=sent_before)
 
     def unreadable(self, job_id: str) -> None:
         """An id was queued without a job: nothing can run, and it is in no list any more."""
@@ -183,50 +229,41 @@ class QueueWork:
             f"queue {self.keys.queue} held the id {job_id!r}, but {self.keys.job(job_id)} is no job hash; "
             "the id was taken out of the queue"
         )
-        self._report(error)
+        self.account.report(error)
 
     def trouble(self, text: str) -> None:
         """Something beside a job's own step went wrong in Redis."""
         error = CorralError(f"damaged keys beside a job of queue {self.keys.queue}: {text}")
-        self._report(error)
+        self.account.report(error)
 
-    def recovered(self, job_id: str) -> None:
-        """A job of a dead worker was put back."""
-        logger.warning("job %s of queue %s lost its worker and was put back", job_id, self.keys.queue)
-        self.metrics.recovered(self.keys.queue, 1)
-        self.listeners.tell("stalled", job_id)
+    def locks_lost(self, lost: Sequence[tuple[str, str]]) -> None:
+        """Jobs that still run here may be run elsewhere too."""
+        # Between its move and its end a moved job has no lock either.
+        lost = [pair for pair in lost if (run := self.running.get(pair)) is None or not run.job.moved]
+        if lost and self.listeners.wants("lock_renewal_failed"):
+            self.listeners.tell("lock_renewal_failed", [job_id for job_id, _ in lost])
+        for pair in lost:
+            self._lock_lost(*pair)
 
-    def lock_lost(self, job_id: str) -> None:
-        """A job that still runs here may be run elsewhere too."""
-        error = CorralError(
+    def _lock_lost(self, job_id: str, token: str) -> None:
+        error = LockLost(
             f"the lock of job {job_id} of queue {self.keys.queue} is lost: it may run a second time elsewhere; "
             "was the event loop blocked, or Redis away, for longer than the lock's time?"
         )
+        if run := self.running.get((job_id, token)):
+            run.signal.abort(error)
         self.metrics.lock_lost(self.keys.queue)
-        self._report(error)
+        self.account.report(error)
 
     def found_nothing(self) -> None:
         if not self._drained and not self.running:
             self._drained = True
             self.listeners.tell("drained")
 
+    def recovered(self, job_id: str) -> None:
+        """A job of a dead worker was put back."""
+        self.account.recovered(job_id)
+
     def calling(self, error: RedisUnavailable | None, outcomes: int) -> None:
         """Each try of a settle call ends here: None = it succeeded."""
-        now = time.monotonic()
-        if error is None:
-            if outcomes:
-                self.metrics.settled(self.keys.queue, outcomes)
-            if self.outage is not None:
-                self.outage = None
-                logger.info("Redis answers again, after %.1f s", now - self._outage_began)
-            return
-        self.metrics.redis_error(self.keys.queue)
-        if self.outage is None:
-            self._outage_began = now
-        if str(self.outage) != str(error):
-            self._outage_told = 0.0  # another cause: told at once
-        self.outage = error
-        if now - self._outage_told >= 10:
-            self._outage_told = now
-            logger.error("%s; %d outcomes of queue %s wait to be written", error, outcomes, self.keys.queue)
-            self.listeners.tell("error", error)
+        self.account.calling(error, outcomes)

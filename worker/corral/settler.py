@@ -19,6 +19,7 @@ from corral.errors import RedisUnavailable
 from corral.job import Job
 from corral.keys import Keys
 from corral.lifecycle import Failed, HandBack, Step
+from corral.rate_limit import RateLimit
 from corral.script import Caller
 from corral.scripts import Settled, Settlement, Taking
 from corral.slots import Share, Slots
@@ -46,7 +47,8 @@ class UnderWay:
 
 MOST = 250
 """Outcomes written, and jobs taken, by one call at most: while a script runs, Redis does nothing else."""
-NOTHING = Taking(0, "", 0, "")
+LONGEST_LIMIT_MS = 30_000
+"""A longer rate limit is waited for in steps: due delayed jobs are promoted by takes alone."""
 
 
 class Receiver(Protocol):
@@ -83,14 +85,18 @@ class Settler:
         worker_name: str,
         lock_ms: int,
         next_token: Callable[[], str],
+        limit: RateLimit | None = None,
+        metrics_points: int = 0,
     ) -> None:
         self._line, self._keys, self._dialect, self._receiver = line, keys, dialect, receiver
         self._lock_ms, self._worker_name = lock_ms, worker_name
         self._next_token = next_token
+        self._limit, self._points = limit, metrics_points
+        self._nothing = Taking(0, "", 0, "", limit, metrics_points)
         self._pending: list[Ended] = []
         self._under_way: list[UnderWay] = []
         self._wake = asyncio.Event()
-        self._quiet = False
+        self._quiet = self._paused = False
         self.share: Share = slots.share(self._wake.set)
         self.share.hungry = True
         self.resting = asyncio.Event()
@@ -103,15 +109,25 @@ class Settler:
         """Outcomes that Redis does not have yet, and calls whose answer is still to come or to be worked on."""
         return len(self._pending) + len(self._under_way)
 
+    @property
+    def taking(self) -> bool:
+        """Whether it takes jobs at all: it was told neither to be quiet nor to pause."""
+        return not (self._quiet or self._paused)
+
     def settle(self, ended: Ended) -> None:
         """An outcome to write; its slot is free from now on."""
         self._pending.append(ended)
         self.share.release()
         self._wake.set()
 
+    def let_go(self) -> None:
+        """A run is over of which nothing is to be written; its slot is free from now on."""
+        self.share.release()
+        self._wake.set()
+
     def look(self) -> None:
         """There may be a job: try a take as soon as there is room."""
-        self.share.hungry = True
+        self.share.hungry = self.taking
         self.resting.clear()
         self._wake.set()
 
@@ -120,6 +136,21 @@ class Settler:
         self._quiet = True
         self.share.hungry = False
         self._wake.set()
+
+    def pause(self) -> None:
+        """Take no more jobs until `resume`; as `quiet` otherwise."""
+        self._paused = True
+        self.share.hungry = False
+
+    def resume(self) -> None:
+        """Take jobs again."""
+        self._paused = False
+        self.look()
+
+    def limit(self, duration_ms: int) -> None:
+        """Take no jobs for so long, whatever Redis says."""
+        step_ms = duration_ms if self._limit is None else min(duration_ms, LONGEST_LIMIT_MS)
+        self.limited_until_ms = max(self.limited_until_ms, now_ms() + step_ms)
 
     async def run(self) -> None:
         """The loop. Ends only when cancelled."""
@@ -131,7 +162,7 @@ class Settler:
                 await self._exchange(want)
 
     def _want(self) -> int:
-        if self._quiet:
+        if self._quiet or self._paused:
             return 0
         if now_ms() < self.limited_until_ms:
             # Asked too early (the marker came with the limit): back to the fetcher, which waits for its end.
@@ -145,7 +176,7 @@ class Settler:
     async def _exchange(self, want: int) -> None:
         batch = self._pending[:MOST]
         del self._pending[:MOST]
-        taking = Taking(want, self._next_token(), self._lock_ms, self._worker_name)
+        taking = Taking(want, self._next_token(), self._lock_ms, self._worker_name, self._limit, self._points)
         call = UnderWay(batch, taking.token)
         # Cancelled in the middle, it stays in this list: what may not have been written is still ours to write.
         self._under_way.append(call)
@@ -194,9 +225,9 @@ class Settler:
         lost: list[tuple[str, dict[bytes, bytes]]] = []
         if reclaim:
             lost = await scripts.reclaim_jobs(self._line, self._keys, taking.token, self._lock_ms)
-        if not lost and not self._quiet:
+        if not lost and self.taking:
             return await self._settle(settlements, taking)
-        return replace(await self._settle(settlements, NOTHING), jobs=lost)
+        return replace(await self._settle(settlements, self._nothing), jobs=lost)
 
     async def _settle(self, settlements: list[Settlement], taking: Taking) -> Settled:
         return await scripts.settle_jobs(self._line, self._keys, self._dialect, now_ms(), settlements, taking)
@@ -212,12 +243,11 @@ class Settler:
 
     def _remember(self, reply: Settled, want: int, started: int) -> None:
         if reply.limited_ms:
-            # In steps of 30 s at most: due delayed jobs are promoted by takes alone.
-            self.limited_until_ms = now_ms() + min(reply.limited_ms, 30_000)
+            self.limited_until_ms = now_ms() + min(reply.limited_ms, LONGEST_LIMIT_MS)
         if not want:
             return
         self.next_due_ms = reply.next_due_ms
-        self.share.hungry = not self._quiet and started == want
+        self.share.hungry = self.taking and started == want
         if self.share.hungry:
             self.resting.clear()
             self._wake.set()
@@ -240,5 +270,5 @@ class Settler:
             untouched = [job_id for job_id, _ in jobs if (job_id, call.token) not in known]
             settlements += [Settlement(job_id, call.token, HandBack()) for job_id in untouched]
         if settlements:
-            await scripts.settle_jobs(caller, self._keys, self._dialect, now_ms(), settlements, NOTHING)
+            await scripts.settle_jobs(caller, self._keys, self._dialect, now_ms(), settlements, self._nothing)
         return len(settlements)

@@ -12,13 +12,12 @@ import logging
 import time
 import uuid
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
-
-from redis.asyncio import Redis
 
 from corral.address import make_pool
 from corral.connection import Line, Lines
+from corral.controls import Controls
 from corral.drain import Drain
 from corral.errors import CorralError, RedisRefused, RedisUnavailable
 from corral.executor import Executor, Processor
@@ -26,37 +25,23 @@ from corral.fetcher import Fetcher
 from corral.job import Job
 from corral.job_calls import JobCalls
 from corral.keys import Keys
-from corral.lifecycle import Retention
 from corral.listeners import Listeners
 from corral.locks import renew
 from corral.metrics import Metrics
 from corral.queue_work import QueueWork
+from corral.scheduler_work import produce_next
 from corral.script import load_all
 from corral.server_check import check_server
 from corral.settings import Settings
 from corral.settler import Settler
 from corral.slots import Slots
 from corral.stalled import recover
+from corral.worker_options import WorkerOptions
 
 logger = logging.getLogger("corral.worker")
 
 PULSE_S = 2.0
 """Seconds between two measurements of Redis' latency."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerOptions:
-    """What the user's code said of the worker; None = left to the environment."""
-
-    concurrency: int | None
-    redis: str | Redis | None = field(repr=False)
-    prefix: str | None
-    name: str | None
-    lock_ms: int
-    stalled_ms: int
-    max_stalled: int
-    retention: Retention
-    dialect: str
 
 
 class Shift:
@@ -73,7 +58,8 @@ class Shift:
         slots: Slots,
     ) -> None:
         self.options, self.listeners, self.metrics, self.slots = options, listeners, metrics, slots
-        self.executor = Executor(processor, self.slots.total)
+        self.executor = Executor(processor, self.slots.total, options.ending.max_started)
+        self.slots.watch(self.executor.resize)
         self.name = options.name or settings.pod or ""
         self.worker_id = str(uuid.uuid4())
         self._takes = itertools.count(1)
@@ -85,6 +71,9 @@ class Shift:
         self._single: list[Line] = []
         self.works = [self._work(Keys(queue, prefix)) for queue in queues]
         self.drain = Drain(self.works, self.executor)
+        self.controls = Controls(self.works, self._lines)
+        for work in self.works:
+            work.limit = partial(self.controls.limit, work)
         self._stopping, self.over = asyncio.Event(), asyncio.Event()
         self._grace = 30.0
         self._fetchers: list[Fetcher] = []
@@ -113,6 +102,7 @@ class Shift:
         """Begin to drain; the first call decides the grace."""
         if not self._stopping.is_set():
             self._grace = grace
+            self.listeners.tell("closing")
             self._stopping.set()
 
     def hurry(self) -> None:
@@ -126,19 +116,26 @@ class Shift:
         return any(work.running for work in self.works)
 
     def _work(self, keys: Keys) -> QueueWork:
-        work = QueueWork(keys, self.executor, self.listeners, self.metrics, self.options.retention, self.name)
-        work.calls = JobCalls(self._lines, keys, self.options.dialect, self._told_progress)
+        options = self.options
+        timeout_s = None if options.timeout_ms is None else options.timeout_ms / 1000
+        work = QueueWork(keys, self.executor, self.listeners, self.metrics, options.ending, self.name, timeout_s)
+        work.calls = JobCalls(
+            self._lines, keys, options.dialect, self._told_progress, signal_of=work.signal_of, ending=options.ending
+        )
+        work.produce = partial(produce_next, self._lines, keys, options.dialect)
         line = Line(self._pool)
         self._single.append(line)
         work.settler = Settler(
             line,
             keys,
-            self.options.dialect,
+            options.dialect,
             self.slots,
             work,
             worker_name=self.name,
-            lock_ms=self.options.lock_ms,
+            lock_ms=options.lock_ms,
             next_token=self._next_token,
+            limit=options.limit,
+            metrics_points=options.ending.metrics_points,
         )
         return work
 
@@ -150,6 +147,7 @@ class Shift:
         await self._unless_stopping(self._connect())
         if self._stopping.is_set():
             return
+        self.listeners.tell("ready")
         for work, fetcher in zip(self.works, self._fetchers, strict=True):
             queue = work.keys.queue
             self._keep(work.settler.run(), f"settler of {queue}")
@@ -157,7 +155,7 @@ class Shift:
             self._take(self._recover(work), f"look for stalled jobs of {queue}")
             work.settler.look()
         locks = [work.locks for work in self.works]
-        self._keep(renew(self._lines, locks, self.options.lock_ms, self._lock_lost), "lock renewal")
+        self._keep(renew(self._lines, locks, self.options.lock_ms, self._locks_lost), "lock renewal")
         self._keep(self._pulse(), "pulse")
 
     def _keep(self, loop: Coroutine[Any, Any, None], name: str) -> None:
@@ -228,7 +226,7 @@ class Shift:
     async def _pulse(self) -> None:
         while True:
             began = time.monotonic()
-            outage = next((work.outage for work in self.works if work.outage), None)
+            outage = next((work.account.outage for work in self.works if work.account.outage), None)
             try:
                 await self._lines.call("PING")
                 self.latency = time.monotonic() - began
@@ -250,10 +248,10 @@ class Shift:
             on_recovered=work.recovered,
         )
 
-    def _lock_lost(self, keys: Keys, job_id: str, token: str) -> None:
+    def _locks_lost(self, keys: Keys, lost: list[tuple[str, str]]) -> None:
         for work in self.works:
             if work.keys == keys:
-                work.lock_lost(job_id)
+                work.locks_lost(lost)
 
     def _told_progress(self, job: Job, progress: Any) -> None:
         self.listeners.tell("progress", job, progress)
@@ -269,6 +267,8 @@ class Shift:
             await self._lines.close()
         finally:
             self.unready = "it has ended"
+            self.listeners.tell("closed")
+            await self.listeners.close(within=0.5)
             self.over.set()
 
     async def last_call_from_outside(self) -> None:

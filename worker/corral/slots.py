@@ -42,10 +42,25 @@ class Slots:
         self.total = total
         self.busy = 0
         self._shares: list[Share] = []
+        self._watchers: list[Callable[[int], None]] = []
 
     @property
     def free(self) -> int:
-        return self.total - self.busy
+        """How many may be taken now; 0 also while more are taken than there are any more."""
+        return max(0, self.total - self.busy)
+
+    def resize(self, total: int) -> None:
+        """Have so many from now on. Fewer than are taken: none is taken until enough came back."""
+        self.total = total
+        for watcher in self._watchers:
+            watcher(total)
+        for share in self._shares:
+            if share.hungry:
+                share.wake()
+
+    def watch(self, watcher: Callable[[int], None]) -> None:
+        """Call `watcher` with the new total whenever it changes."""
+        self._watchers.append(watcher)
 
     def share(self, wake: Callable[[], None]) -> Share:
         """A queue joins; `wake` is called when a slot may have become free for it."""
@@ -57,7 +72,7 @@ class Slots:
         """How many free slots a queue may take: all, or with other hungry queues its even part."""
         others = sum(1 for other in self._shares if other.hungry and other is not share)
         if not others:
-            return max(0, self.free)
+            return self.free
         even = -(-self.total // (others + 1))
         return max(0, min(self.free, even - share.held))
 

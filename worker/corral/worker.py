@@ -7,17 +7,21 @@ from typing import TypeVar, overload
 from redis.asyncio import Redis
 
 from corral.backoff import Duration, to_ms
-from corral.errors import ConfigurationError, InvalidJob
+from corral.ending import BackoffStrategy
+from corral.errors import ConfigurationError
 from corral.executor import Processor
+from corral.job import Job
 from corral.keys import Keys
-from corral.lifecycle import Retention
 from corral.listeners import EventName, Listener, Listeners
+from corral.manual import Manual
 from corral.metrics import Metrics
-from corral.queue_door import Dialect, dialect_arg
-from corral.retention import Keep, keep_option
+from corral.queue_door import Dialect
+from corral.rate_limit import RateLimit
+from corral.retention import Keep
 from corral.settings import Settings
-from corral.shift import Shift, WorkerOptions
+from corral.shift import Shift
 from corral.slots import Slots
+from corral.worker_options import WorkerOptions, queue_and_processor, whole
 
 L = TypeVar("L", bound=Listener)
 
@@ -25,16 +29,23 @@ L = TypeVar("L", bound=Listener)
 class Worker:
     """Runs the jobs of one or more queues with one processor.
 
-    `Worker("emails", send)` serves that queue, `Worker(send)` those of CORRAL_QUEUES.
+    `Worker("emails", send)` serves that queue, `Worker(send)` those of CORRAL_QUEUES. `Worker("emails")` runs nothing
+    by itself: it gives its jobs one by one (`get_next_job`).
 
-    concurrency: jobs at once, over all its queues; default CORRAL_CONCURRENCY, else 1.
+    concurrency: jobs at once, over all its queues; default CORRAL_CONCURRENCY, else 1. May be set while it runs.
     redis: a URL or a redis-py client whose settings are copied; default REDIS_URL.
     prefix: first part of every key; default CORRAL_PREFIX, else `bull`.
     name: what jobs say who ran them (`pb`), and dashboards who is there; default POD_NAME, else none.
     lock_duration: how long a job is ours without a renewal (default 30 s).
     stalled_interval: how often to look for jobs of dead workers (default 30 s).
     max_stalled_count: how often a job may lose its worker before it is failed (default 1).
+    max_started_attempts: how often a job may be started, for whatever reason, before it is failed; default no limit.
+    limiter: how many jobs of a queue may start in a span of time, `RateLimit.per(10, 1)`; counted for all its workers.
+    job_timeout: how long a job may run before it fails; default as long as it likes. A plain processor, in its thread,
+        is only told (`job.signal`), and its job fails when it returns.
+    backoff_strategy: how long a failed job waits whose backoff is neither fixed nor exponential; see BackoffStrategy.
     remove_on_complete, remove_on_fail: retention of jobs that say nothing themselves; default keep all.
+    metrics_points: minutes kept of the queue's own metrics, as BullMQ's dashboards show them; default 0 = none.
     dialect: layout of a paused queue; leave it at `auto`.
 
     Raises ConfigurationError.
@@ -52,37 +63,40 @@ class Worker:
         lock_duration: Duration = 30.0,
         stalled_interval: Duration = 30.0,
         max_stalled_count: int = 1,
+        max_started_attempts: int | None = None,
+        limiter: RateLimit | None = None,
+        job_timeout: Duration | None = None,
+        backoff_strategy: BackoffStrategy | None = None,
         remove_on_complete: bool | int | Keep | None = None,
         remove_on_fail: bool | int | Keep | None = None,
+        metrics_points: int = 0,
         dialect: Dialect = "auto",
     ) -> None:
-        names, self._processor = _queue_and_processor(queue, processor)
-        for each in names:
+        self._names, self._processor = queue_and_processor(queue, processor)
+        for each in self._names:
             Keys(each)
-        if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
-            raise ConfigurationError(f"concurrency is a whole number from 1 up, got {concurrency!r}")
-        if type(max_stalled_count) is not int or max_stalled_count < 0:
-            raise ConfigurationError(f"max_stalled_count is a whole number from 0 up, got {max_stalled_count!r}")
-        try:
-            lock_ms, stalled_ms = to_ms(lock_duration), to_ms(stalled_interval)
-            retention = Retention(keep_option(remove_on_complete), keep_option(remove_on_fail))
-        except InvalidJob as error:
-            raise ConfigurationError(str(error)) from None
-        if lock_ms < 100 or stalled_ms < 100:
-            raise ConfigurationError("lock_duration and stalled_interval are at least 0.1 s")
-        self._names = names
-        self._listeners = Listeners()
-        self._options = WorkerOptions(
-            concurrency=concurrency,
+        if concurrency is not None:
+            whole("concurrency", concurrency, 1)
+        self._concurrency = concurrency
+        self._options = WorkerOptions.checked(
             redis=redis,
             prefix=prefix,
             name=name,
-            lock_ms=lock_ms,
-            stalled_ms=stalled_ms,
-            max_stalled=max_stalled_count,
-            retention=retention,
-            dialect=dialect_arg(dialect),
+            lock_duration=lock_duration,
+            stalled_interval=stalled_interval,
+            max_stalled_count=max_stalled_count,
+            max_started_attempts=max_started_attempts,
+            limiter=limiter,
+            job_timeout=job_timeout,
+            backoff_strategy=backoff_strategy,
+            remove_on_complete=remove_on_complete,
+            remove_on_fail=remove_on_fail,
+            metrics_points=metrics_points,
+            dialect=dialect,
         )
+        self._listeners = Listeners()
+        self._paused = False
+        self._manual: Manual | None = None
         self._shift: Shift | None = None
         self._stop_grace: float | None = None
 
@@ -119,8 +133,84 @@ class Worker:
 
     @property
     def concurrency(self) -> int | None:
-        """Jobs at once, as the code says it; None = left to CORRAL_CONCURRENCY."""
-        return self._options.concurrency
+        """Jobs at once, as the code says it; None = left to CORRAL_CONCURRENCY.
+
+        Set while the worker runs, it counts from now on: of fewer, those that run too many run to their end. Workers of
+        one process that leave it to the environment share one budget, and share this too. Raises ConfigurationError.
+        """
+        return self._concurrency
+
+    @concurrency.setter
+    def concurrency(self, jobs: int) -> None:
+        whole("concurrency", jobs, 1)
+        self._concurrency = jobs
+        if self._shift is not None:
+            self._shift.slots.resize(jobs)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether this worker was paused (its queue is another matter)."""
+        return self._paused
+
+    async def pause(self, do_not_wait_active: bool = False) -> None:
+        """Let this worker take no more jobs until `resume`, and wait until those that run have ended.
+
+        Told before `run`, it begins paused. do_not_wait_active: return at once.
+        """
+        if self._paused:
+            return
+        self._paused = True
+        if self._shift is not None:
+            self._shift.controls.pause()
+            if not do_not_wait_active:
+                await self._shift.controls.idle()
+        self._listeners.tell("paused")
+
+    def resume(self) -> None:
+        """Let this worker take jobs again."""
+        if self._paused:
+            self._paused = False
+            if self._shift is not None:
+                self._shift.controls.resume()
+            self._listeners.tell("resumed")
+
+    async def rate_limit(self, duration: Duration) -> None:
+        """Let no job of the worker's queues start for so long. In a processor, `raise RateLimitError` then.
+
+        This worker obeys by itself; others where they know a rate limit, their own or the queue's.
+        Raises ConfigurationError when it does not run, RedisUnavailable.
+        """
+        await self._running().controls.rate_limit(max(1, to_ms(duration)))
+
+    def cancel_job(self, job_id: str, reason: str = "the job was cancelled") -> bool:
+        """Tell a job that runs here to end; False: none does. It fails with the reason, and is retried as usual.
+
+        Its signal is aborted, and an async processor cancelled. A plain processor that returns all the same has
+        completed its job; to fail for good, a processor raises UnrecoverableError. From the worker's event loop only.
+        """
+        return self._shift is not None and self._shift.controls.cancel(job_id, reason)
+
+    def cancel_all_jobs(self, reason: str = "the job was cancelled") -> None:
+        """Tell every job that runs here to end, as `cancel_job` does."""
+        if self._shift is not None:
+            self._shift.controls.cancel(None, reason)
+
+    async def get_next_job(self, timeout: Duration = 5.0) -> Job | None:
+        """Take a job by hand, waiting for at most `timeout`; None: there is none (or the worker is paused).
+
+        It ends by `job.move_to_completed` or `job.move_to_failed`, and `job.extend_lock` holds it for longer than
+        `lock_duration`. Nothing is checked of it: see `job.deferred_failure`. Raises RedisUnavailable;
+        ConfigurationError for a worker of several queues.
+        """
+        seconds = to_ms(timeout) / 1000
+        return None if self._paused else await self._by_hand().next_job(seconds)
+
+    def start_stalled_check(self) -> None:
+        """Put back jobs of dead workers until `close`, for a worker whose jobs are taken by hand. `run` does by itself.
+
+        Raises ConfigurationError for a worker of several queues.
+        """
+        self._by_hand().start_stalled_check(lambda job_id: self._listeners.tell("stalled", job_id))
 
     async def run(
         self, *, settings: Settings | None = None, metrics: Metrics | None = None, slots: Slots | None = None
@@ -133,11 +223,17 @@ class Worker:
         """
         if self._shift is not None:
             raise ConfigurationError("the worker ran already; make a second one for a second run")
+        if self._processor is None:
+            raise ConfigurationError(
+                "the worker has no processor to run; write Worker('emails', send), or take its jobs by get_next_job"
+            )
         settings = settings or Settings.from_env(os.environ)
         queues = self.queue_names(settings)
         slots = slots or Slots(self.concurrency or settings.concurrency)
         metrics = metrics or Metrics()
         self._shift = Shift(self._options, self._processor, queues, settings, self._listeners, metrics, slots)
+        if self._paused:
+            self._shift.controls.pause()
         if self._stop_grace is not None:
             self._shift.begin_drain(self._stop_grace)
         await self._shift.run()
@@ -157,23 +253,21 @@ class Worker:
         self.stop(grace)
         if self._shift is not None:
             await self._shift.over.wait()
+        if self._manual is not None:
+            await self._manual.close()
+            self._manual = None
 
+    def _running(self) -> Shift:
+        if self._shift is None:
+            raise ConfigurationError("the worker does not run; call this after run()")
+        return self._shift
 
-def _queue_and_processor(
-    queue: str | Sequence[str] | Processor, processor: Processor | None
-) -> tuple[tuple[str, ...], Processor]:
-    """Tell `Worker(send)` from `Worker("emails", send)`. Raises ConfigurationError."""
-    if callable(queue):
-        if processor is not None:
-            raise ConfigurationError("the queue's name comes first: Worker('emails', send)")
-        return (), queue
-    if not callable(processor):
-        raise ConfigurationError(f"a worker needs a processor, a function that takes the job; got {processor!r}")
-    names = (queue,) if isinstance(queue, str) else tuple(queue) if isinstance(queue, Sequence) else (queue,)
-    if wrong := [name for name in names if not isinstance(name, str)]:
-        raise ConfigurationError(f"a queue's name is a text, got {wrong[0]!r}")
-    if not names:
-        raise ConfigurationError("the list of queues is empty; name one, or write Worker(send) and set CORRAL_QUEUES")
-    if len(set(names)) < len(names):
-        raise ConfigurationError(f"a queue is named twice in {', '.join(names)}")
-    return names, processor
+    def _by_hand(self) -> Manual:
+        if self._manual is None:
+            settings = Settings.from_env(os.environ)
+            names = self.queue_names(settings)
+            if len(names) > 1:
+                raise ConfigurationError(f"jobs are taken by hand from one queue, this worker has {', '.join(names)}")
+            keys = Keys(names[0], self._options.prefix or settings.prefix)
+            self._manual = Manual(self._options, keys, self._options.name or settings.pod or "")
+        return self._manual

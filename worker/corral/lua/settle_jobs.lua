@@ -27,11 +27,12 @@
 --      limited_ms  > 0: the rate limit allows no job for so long
 --      next_due    epoch ms of the next delayed job, 0 = none or not asked
 --      troubles    sentences: what broke a step, or went wrong with the parent of a job that has ended
--- Events: completed failed retries-exhausted added waiting delayed active drained
+-- Events: completed failed retries-exhausted added duplicated waiting delayed active drained
 --
 -- include: settings
 -- include: finish
 -- include: again
+-- include: hand_back
 -- include: take
 -- include: count_minute
 

@@ -2,7 +2,7 @@
 -- include: end_facts
 -- include: promote
 -- include: delayed
--- The three ways by which an active job will run again: `retry`, `delay`, `hand_back`.
+-- The two ways by which a failed attempt will run again: `retry` and `delay`.
 
 -- A failed attempt is over: its marks are written, and the job is out of `active`.
 local function end_attempt(P, id, token, reason, stacktrace)
@@ -30,16 +30,5 @@ local function delay(P, settings, id, token, reason, stacktrace, delay_ms, now)
   put_delayed(P, id, now + delay_ms)
   emit_trimmed(P, settings, 'delayed', 'jobId', id, 'delay', now + delay_ms)
   mark_delayed(P)
-  return 0
-end
-
-local function hand_back(P, settings, id, token)
-  local J = P .. id
-  local hash = redis.pcall('TYPE', J)
-  if hash.ok ~= 'hash' then return -1 end
-  local code = leave_active(P, id, token)
-  if code ~= 0 then return code end
-  put_front(P, settings, id, priority_of(J))
-  emit_trimmed(P, settings, 'waiting', 'jobId', id, 'prev', 'active')
   return 0
 end
