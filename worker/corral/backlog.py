@@ -1,5 +1,6 @@
 """How much a queue holds: plain reads in one round trip."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from corral.connection import Lines
@@ -39,3 +40,16 @@ async def read_counts(lines: Lines, keys: Keys) -> Counts:
         ]
     )
     return Counts(waiting + paused, *rest)
+
+
+async def read_counts_per_priority(lines: Lines, keys: Keys, priorities: Iterable[int]) -> dict[int, int]:
+    """Count the jobs that wait by their priority, 0 = those without one. Raises RedisUnavailable."""
+    wanted = list(dict.fromkeys(priorities))
+    # Scores of a class: its priority * 2^32 and a counter below 2^32.
+    commands: list[tuple[str | int, ...]] = [
+        ("ZCOUNT", keys.prioritized, priority << 32, (priority + 1 << 32) - 1) for priority in wanted
+    ]
+    if 0 not in wanted:
+        return dict(zip(wanted, await lines.call_many(commands), strict=True)) if wanted else {}
+    waiting, paused, *counts = await lines.call_many([("LLEN", keys.wait), ("LLEN", keys.paused), *commands])
+    return {**dict(zip(wanted, counts, strict=True)), 0: waiting + paused}

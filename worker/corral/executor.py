@@ -124,6 +124,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _stack(error: BaseException) -> str:
-    # The first frames are ours and tell a reader nothing.
-    frames = error.__traceback__.tb_next if error.__traceback__ else None
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
+        frames = frames.tb_next  # ours, which tell a reader nothing
     return storable("".join(traceback.format_exception(type(error), error, frames)))

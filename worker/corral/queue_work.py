@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from corral.account import Account
 from corral.clock import now_ms
 from corral.connection import retry_pause_s
+from corral.dead_letter_work import Burials
 from corral.ending import Ending, outcome_of
 from corral.errors import CorralError, CorruptJob, JobCancelled, JobTimeout, LockLost, RedisUnavailable
 from corral.executor import Executor
@@ -20,6 +21,7 @@ from corral.job_signal import Signal
 from corral.keys import Keys
 from corral.lifecycle import (
     Completed,
+    Fail,
     Failed,
     Interrupted,
     Moved,
@@ -42,11 +44,12 @@ class QueueWork:
     """Implements the settler's Receiver for one queue.
 
     `produce(job)` adds the next iteration of a job scheduler's job; `limit(duration_ms)` sets (0: looks for) the
-    queue's rate limit. `timeout_s`: how long a job may run, None = as long as it likes.
+    queue's rate limit. `burials`: for jobs that have failed for good, None = they stay where they are. `timeout_s`: how long a job may run, None = as long as it likes.
     """
 
     settler: Settler
     calls: JobDoor
+    burials: Burials | None = None
     produce: Callable[[Job], Awaitable[object]]
     limit: Callable[[int], Awaitable[None]]
 
@@ -217,6 +220,8 @@ class QueueWork:
         """Redis has it."""
         self.locks.drop(ended.job.id, ended.token)
         self.account.settled(ended)
+        if self.burials is not None and isinstance(ended.step, Fail):
+            self.burials.begin(ended.job.id)
 
     def refused(self, ended: Ended, code: int, *, sent_before: bool) -> None:
         """Redis changed nothing: the job is not ours any more, or an answer was lost and it is written already."""

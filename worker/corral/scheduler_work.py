@@ -8,6 +8,9 @@ from corral.scheduler import next_iteration
 from corral.scheduler_scripts import Template, advance_scheduler
 from corral.script import Caller
 
+FOR_GOOD = ("WRONGTYPE", "NOPERM", "ERR")
+"""Refusals of Redis that waiting does not heal: the job runs although no iteration follows it."""
+
 
 async def produce_next(caller: Caller, keys: Keys, dialect: str, job: Job) -> str | None:
     """Make the iteration after `job`, which this worker has taken; gives its id. Call it before the job runs.

@@ -18,6 +18,7 @@ from typing import Any
 from corral.address import make_pool
 from corral.connection import Line, Lines
 from corral.controls import Controls
+from corral.dead_letter_work import Burials
 from corral.drain import Drain
 from corral.errors import CorralError, RedisRefused, RedisUnavailable
 from corral.executor import Executor, Processor
@@ -123,6 +124,8 @@ class Shift:
             self._lines, keys, options.dialect, self._told_progress, signal_of=work.signal_of, ending=options.ending
         )
         work.produce = partial(produce_next, self._lines, keys, options.dialect)
+        if options.dead_letters is not None:
+            work.burials = Burials(self._lines, keys, Keys(options.dead_letters, keys.prefix))
         line = Line(self._pool)
         self._single.append(line)
         work.settler = Settler(
@@ -261,7 +264,9 @@ class Shift:
             await self.drain.cancelled([*self._takers, *self._keepers])
             await self.drain.last_call(self._lines)
             self.executor.close()
-            await self.listeners.close(within=max(0.1, min(1.0, self.drain.left(0.0))))
+            left = max(0.1, min(1.0, self.drain.left(0.0)))
+            await asyncio.gather(*(work.burials.close(left) for work in self.works if work.burials))
+            await self.listeners.close(within=left)
             for line in self._single:
                 await line.close()
             await self._lines.close()

@@ -43,9 +43,10 @@ class Worker:
     limiter: how many jobs of a queue may start in a span of time, `RateLimit.per(10, 1)`; counted for all its workers.
     job_timeout: how long a job may run before it fails; default as long as it likes. A plain processor, in its thread,
         is only told (`job.signal`), and its job fails when it returns.
+    dead_letter_queue: where jobs go that have failed for good, see `Queue.replay`; default they stay, as failed.
     backoff_strategy: how long a failed job waits whose backoff is neither fixed nor exponential; see BackoffStrategy.
     remove_on_complete, remove_on_fail: retention of jobs that say nothing themselves; default keep all.
-    metrics_points: minutes kept of the queue's own metrics, as BullMQ's dashboards show them; default 0 = none.
+    metrics_points: minutes kept of the queue's own metrics, which BullMQ's dashboards show; default a week, 0 = none.
     dialect: layout of a paused queue; leave it at `auto`.
 
     Raises ConfigurationError.
@@ -66,10 +67,11 @@ class Worker:
         max_started_attempts: int | None = None,
         limiter: RateLimit | None = None,
         job_timeout: Duration | None = None,
+        dead_letter_queue: str | None = None,
         backoff_strategy: BackoffStrategy | None = None,
         remove_on_complete: bool | int | Keep | None = None,
         remove_on_fail: bool | int | Keep | None = None,
-        metrics_points: int = 0,
+        metrics_points: int = 10_080,
         dialect: Dialect = "auto",
     ) -> None:
         self._names, self._processor = queue_and_processor(queue, processor)
@@ -88,6 +90,7 @@ class Worker:
             max_started_attempts=max_started_attempts,
             limiter=limiter,
             job_timeout=job_timeout,
+            dead_letter_queue=dead_letter_queue,
             backoff_strategy=backoff_strategy,
             remove_on_complete=remove_on_complete,
             remove_on_fail=remove_on_fail,
@@ -123,6 +126,10 @@ class Worker:
             raise ConfigurationError(
                 "the worker names no queue and CORRAL_QUEUES is not set; "
                 "write Worker('emails', send) or set CORRAL_QUEUES=emails"
+            )
+        if self._options.dead_letters in names:
+            raise ConfigurationError(
+                f"queue {self._options.dead_letters!r} cannot be its own dead-letter queue; name another"
             )
         return names
 

@@ -10,6 +10,7 @@ from corral.backoff import Duration, to_ms
 from corral.ending import BackoffStrategy, Ending
 from corral.errors import ConfigurationError, InvalidJob
 from corral.executor import Processor
+from corral.keys import Keys
 from corral.lifecycle import Retention
 from corral.queue_door import Dialect, dialect_arg
 from corral.rate_limit import RateLimit
@@ -28,6 +29,7 @@ class WorkerOptions:
     max_stalled: int
     limit: RateLimit | None
     timeout_ms: int | None
+    dead_letters: str | None
     ending: Ending
     dialect: str
 
@@ -44,6 +46,7 @@ class WorkerOptions:
         max_started_attempts: int | None,
         limiter: RateLimit | None,
         job_timeout: Duration | None,
+        dead_letter_queue: str | None,
         backoff_strategy: BackoffStrategy | None,
         remove_on_complete: bool | int | Keep | None,
         remove_on_fail: bool | int | Keep | None,
@@ -59,6 +62,8 @@ class WorkerOptions:
             raise ConfigurationError(f"limiter is a RateLimit, like RateLimit.per(10, 1); got {limiter!r}")
         if backoff_strategy is not None and not callable(backoff_strategy):
             raise ConfigurationError(f"backoff_strategy is a function, got {backoff_strategy!r}")
+        if dead_letter_queue is not None:
+            Keys(dead_letter_queue)
         try:
             lock_ms, stalled_ms = to_ms(lock_duration), to_ms(stalled_interval)
             timeout_ms = None if job_timeout is None else to_ms(job_timeout)
@@ -79,6 +84,7 @@ class WorkerOptions:
             max_stalled_count,
             limiter,
             timeout_ms,
+            dead_letter_queue,
             ending,
             dialect_arg(dialect),
         )

@@ -27,9 +27,10 @@ local score = redis.call('ZSCORE', P .. 'repeat', scheduler)
 local base, ms = string.match(job, '^(.*:)(%d+)$')
 if not score or ms ~= score then return '' end
 check_own_keys(P, 'wait', 'prioritized', 'delayed', 'marker', 'events')
-redis.call('INCRBY', P .. 'id', 0)
-
 local settings = settings_of(P, ARGV[1])
+-- A full Redis refuses a script whose first write may need memory. This one does not: the schedule would end.
+redis.call('XTRIM', P .. 'events', 'MAXLEN', '~', settings.events)
+
 local record = P .. 'repeat:' .. scheduler
 local known = redis.call('HMGET', record, 'name', 'data', 'every', 'startDate', 'offset', 'ic')
 local every = tonumber(known[3] or nil) or tonumber(ARGV[8])
