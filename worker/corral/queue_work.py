@@ -44,7 +44,8 @@ class QueueWork:
     """Implements the settler's Receiver for one queue.
 
     `produce(job)` adds the next iteration of a job scheduler's job; `limit(duration_ms)` sets (0: looks for) the
-    queue's rate limit. `burials`: for jobs that have failed for good, None = they stay where they are. `timeout_s`: how long a job may run, None = as long as it likes.
+    queue's rate limit. `burials`: for jobs that have failed for good, None = they stay where they are. `timeout_s`: how
+    long a job may run, None = as long as it likes.
     """
 
     settler: Settler
