@@ -130,4 +130,4 @@ async def test_a_script_that_only_reads_runs_where_nothing_may_be_written(stage:
 
 
 def test_the_readers_are_marked_as_such() -> None:
-    assert {name for name in SCRIPTS if "Reads only." in header(name)} == {"job_state"}
+    assert {name for name in SCRIPTS if "Reads only." in header(name)} == {"find_orphans", "job_state"}

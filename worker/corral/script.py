@@ -53,11 +53,10 @@ def load(name: str) -> Script:
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-async def load_all(caller: Caller) -> None:
-    """Send every script to Redis, which compiles them. Raises RedisUnavailable; RedisRefused without permission."""
-    for path in (files("corral") / "lua").iterdir():
-        if path.name.endswith(".lua"):
-            await caller.call("SCRIPT", "LOAD", load(path.name.removesuffix(".lua")).text)
+async def send(caller: Caller, *names: str) -> None:
+    """Send scripts to Redis, which compiles them. Raises RedisUnavailable; RedisRefused without permission."""
+    for name in names:
+        await caller.call("SCRIPT", "LOAD", load(name).text)
 
 
 async def run(caller: Caller, name: str, keys: Keys, *args: Any) -> Any:

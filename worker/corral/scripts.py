@@ -13,6 +13,9 @@ from corral.retention import Keep
 from corral.script import Caller, run, to_text
 from corral.state import State
 
+OF_WORKERS = ("settle_jobs", "take_jobs", "reclaim_jobs", "renew_locks", "recover_stalled")
+"""What every worker runs, and sends to Redis at its start. Others are sent when they are needed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settlement:

@@ -31,7 +31,8 @@ from corral.locks import renew
 from corral.metrics import Metrics
 from corral.queue_work import QueueWork
 from corral.scheduler_work import produce_next
-from corral.script import load_all
+from corral.script import send
+from corral.scripts import OF_WORKERS
 from corral.server_check import check_server
 from corral.settings import Settings
 from corral.settler import Settler
@@ -186,7 +187,7 @@ class Shift:
         while True:
             try:
                 await check_server(self._lines)
-                await load_all(self._lines)
+                await send(self._lines, *OF_WORKERS)
                 for work in self.works[len(self._fetchers) :]:
                     self._fetchers.append(await self._fetcher(work))
                 self.unready = None

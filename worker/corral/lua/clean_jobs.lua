@@ -55,6 +55,7 @@ for place, id in ipairs(oldest()) do
 end
 if LISTS[name] then
   for _, id in ipairs(gone) do redis.call('LREM', key, -1, id) end
+  if name == 'active' then in_chunks(gone, function(...) redis.call('SREM', P .. 'stalled', ...) end) end
 else
   in_chunks(gone, function(...) redis.call('ZREM', key, ...) end)
 end

@@ -16,9 +16,10 @@
 local P = KEYS[1]
 check_own_keys(P, 'wait', 'active', 'prioritized', 'stalled', 'marker', 'events')
 if redis.call('EXISTS', P .. 'stalled-check') == 1 then return {} end
-redis.call('SET', P .. 'stalled-check', ARGV[1], 'PX', ARGV[3])
 local settings = settings_of(P, ARGV[2])
+-- First, so that a full Redis lets the rest pass: the jobs of a dead worker must go on.
 redis.call('XTRIM', P .. 'events', 'MAXLEN', '~', settings.events)
+redis.call('SET', P .. 'stalled-check', ARGV[1], 'PX', ARGV[3])
 
 -- An iteration of a living job scheduler is never given up: its schedule would end with it.
 local function is_scheduled(J)

@@ -13,7 +13,10 @@ local function leave_state(P, id)
     if redis.call('ZREM', P .. set, id) == 1 then return set end
   end
   for _, list in ipairs({'wait', 'paused', 'active'}) do
-    if redis.call('LREM', P .. list, 1, id) == 1 then return list end
+    if redis.call('LREM', P .. list, 1, id) == 1 then
+      if list == 'active' then redis.call('SREM', P .. 'stalled', id) end
+      return list
+    end
   end
   return 'unknown'
 end
