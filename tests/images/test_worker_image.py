@@ -69,7 +69,7 @@ def test_it_says_what_it_is_and_runs_as_nobody(worker_image: UnpackedImage) -> N
 def test_the_runtime_is_in_it_and_nothing_of_the_operator(worker_image: UnpackedImage) -> None:
     (packages,) = (worker_image.root / "opt/corral/lib").glob("python3.*/site-packages")
     there = {path.name for path in packages.iterdir()}
-    assert {"corral", "redis", "hiredis", "uvloop", "prometheus_client"} <= there
+    assert {"corral", "redis", "hiredis", "uvloop", "prometheus_client", "cronsim", "tzdata"} <= there
     assert not {"corral_operator", "kopf", "kubernetes", "yaml", "rich", "pip", "setuptools"} & there
     assert list((packages / "corral" / "__pycache__").glob("worker.*.pyc"))
 

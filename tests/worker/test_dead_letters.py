@@ -14,7 +14,7 @@ from corral.address import make_pool
 from corral.clock import now_ms
 from corral.connection import Lines
 from corral.dead_letter import DeadLetter
-from corral.dead_letter_work import bury
+from corral.dead_letter_work import Burials
 from corral.keys import Keys
 from corral.lifecycle import Fail
 from corral.retention import KEEP_ALL
@@ -147,6 +147,13 @@ async def test_letters_of_a_paused_queue_of_bullmq_5_are_replayed_too(queue: Que
         await dead.pause()
         await queue.move_failed_to_dead_letters(to="emails-dead")
         assert (await dead.replay_all()).moved == 3
+
+
+async def bury(lines: Lines, keys: Keys, letters: Keys, job_id: str) -> None:
+    """As a worker does it, to its end."""
+    burials = Burials(lines, keys, letters)
+    burials.begin(job_id)
+    await burials.close(within=5)
 
 
 async def test_a_worker_buries_what_it_has_just_failed(
