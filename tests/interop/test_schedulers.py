@@ -154,7 +154,7 @@ async def test_the_iteration_that_a_worker_makes_is_nodes(
         await node.work(["node"])
         await eventually(lambda: ended(redis7_client, "node", "s"))
         await node.call("rest")
-        async with running(Worker("ours", echo, redis=redis7_url)):
+        async with running(Worker("ours", echo, redis=redis7_url, metrics_points=0)):
             await eventually(lambda: ended(redis7_client, "ours", "s"))
         left, right = await told(redis7_client, "ours"), await told(redis7_client, "node")
     for keys in (left, right):

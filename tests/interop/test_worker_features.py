@@ -76,7 +76,7 @@ class Processor:
 
 
 def worker(redis_url: str, *queues: str, **options: Any) -> Worker:
-    return Worker(list(queues), Processor(redis_url), redis=redis_url, **options)
+    return Worker(list(queues), Processor(redis_url), redis=redis_url, metrics_points=0, **options)
 
 
 async def keys_of(client: redis.asyncio.Redis, queue: str) -> dict[str, Any]:
@@ -286,7 +286,7 @@ async def test_jobs_taken_by_hand_are_held_and_ended_the_same(
     jobs = [{"name": "x", "data": {"n": n}, "opts": {"attempts": 2}} for n in (1, 2)]
     await node.add("theirs", *jobs)
     await node.add("ours", *jobs)
-    by_hand = Worker("ours", redis=redis7_url)
+    by_hand = Worker("ours", redis=redis7_url, metrics_points=0)
     try:
         taken = []
         for job_id in ("1", "2"):

@@ -27,12 +27,14 @@ if TYPE_CHECKING:
 
     from kube_objects import Body
 
+MERGE = "application/merge-patch+json"
 TOKEN = "token-of-the-operator"
 POOLS, API = "workerpools", "corral.dev/v1alpha1"
 _GROUPS = {
     "": ("v1", ("secrets", "pods", "events", "namespaces")),
     "apps": ("v1", ("deployments",)),
     "corral.dev": ("v1alpha1", (POOLS,)),
+    "coordination.k8s.io": ("v1", ("leases",)),
     # kopf waits until it has seen that there are these, and namespaces.
     "apiextensions.k8s.io": ("v1", ("customresourcedefinitions",)),
 }
@@ -42,6 +44,7 @@ _KINDS = {
     "secrets": "Secret",
     "pods": "Pod",
     "events": "Event",
+    "leases": "Lease",
     "namespaces": "Namespace",
     "customresourcedefinitions": "CustomResourceDefinition",
 }
@@ -49,13 +52,14 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class Call:
-    """One request that came in; a watch is of the verb WATCH."""
+    """One request that came in; a watch is of the verb WATCH. `who`: the client that `kubeconfig_of` was made for."""
 
     verb: str
     resource: str
     name: str | None
     body: Any
     at_s: float
+    who: str = ""
 
 
 @dataclass
@@ -74,6 +78,9 @@ class Fault:
     hang: bool = False
     drop: bool = False
     name: str | None = None
+    who: str | None = None
+    late: bool = False
+    """What it asks for is done all the same; only the answer is spoilt."""
 
     def hits(self, call: Call) -> bool:
         return (
@@ -81,6 +88,7 @@ class Fault:
             and call.verb != "WATCH"
             and self.resource in (None, call.resource)
             and self.name in (None, call.name)
+            and self.who in (None, call.who)
         )
 
 
@@ -100,14 +108,17 @@ class KubeMock:
     async def __aenter__(self) -> Self:
         self.objects.told.append(self._told)
         await self.open()
+        self.kubeconfig.write_text(self._config(TOKEN))
+        return self
+
+    def _config(self, token: str) -> str:
         config = {
             "clusters": [{"name": "mock", "cluster": {"server": f"http://127.0.0.1:{self._port}"}}],
-            "users": [{"name": "mock", "user": {"token": TOKEN}}],
+            "users": [{"name": "mock", "user": {"token": token}}],
             "contexts": [{"name": "mock", "context": {"cluster": "mock", "user": "mock"}}],
             "current-context": "mock",
         }
-        self.kubeconfig.write_text(yaml.safe_dump(config))
-        return self
+        return yaml.safe_dump(config)
 
     async def __aexit__(self, *_: object) -> None:
         await self.shut()
@@ -129,6 +140,12 @@ class KubeMock:
             self._runner = None
 
     # --- what a test does and asks ---
+
+    def kubeconfig_of(self, who: str) -> Path:
+        """For a client whose calls are to be told from those of others."""
+        path = self.kubeconfig.with_name(f"kubeconfig-{who}")
+        path.write_text(self._config(f"{TOKEN}-{who}"))
+        return path
 
     @contextmanager
     def fault(self, verb: str | None = None, resource: str | None = None, **what: Any) -> Iterator[Fault]:
@@ -247,17 +264,24 @@ class KubeMock:
         text = await request.text()
         watching = request.query.get("watch") == "true"
         body = yaml.safe_load(text) if text else None
-        call = Call("WATCH" if watching else request.method, full, name, body, time.monotonic())
+        _, known, who = request.headers.get("Authorization", "").partition(f"Bearer {TOKEN}")
+        call = Call("WATCH" if watching else request.method, full, name, body, time.monotonic(), who[1:])
         self.calls.append(call)
-        if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+        if not known:
             return _refusal(RefusedError(401, "Unauthorized", "Unauthorized"))
         for fault in self._faults:
             if fault.hits(call):
+                if fault.late:
+                    self._answer(call, request.query, namespace, subresource)
                 return await _spoilt(request, fault)
         if watching:
             return await self._watch(request, str(resource), namespace)
         try:
-            return web.json_response(self._answer(call, request.query, namespace, subresource))
+            return web.json_response(
+                self._merge(call, request.query, namespace)
+                if request.content_type == MERGE and not subresource
+                else self._answer(call, request.query, namespace, subresource)
+            )
         except RefusedError as error:
             return _refusal(error)
 
@@ -272,12 +296,21 @@ class KubeMock:
         at = At(resource, namespace, call.name)
         if call.verb == "GET":
             return self.objects.get(at)
+        if call.verb == "PUT":
+            return self.objects.replace(at, call.body, manager)
         if subresource == "scale":
             replicas = call.body["spec"]["replicas"]
             body = self.objects.edit(at, lambda body: body["spec"].update(replicas=replicas), manager)
             return {"kind": "Scale", "metadata": body["metadata"], "spec": {"replicas": replicas}}
         force = query.get("force") == "true"
         return self.objects.apply(resource, call.body, manager, force=force, status=subresource == "status")
+
+    def _merge(self, call: Call, query: Mapping[str, str], namespace: str | None) -> Body:
+        """A merge patch of an object: null takes a field away."""
+        assert namespace is not None
+        assert call.name is not None
+        at = At(call.resource, namespace, call.name)
+        return self.objects.edit(at, lambda body: _merged(body, call.body), query.get("fieldManager", "unknown"))
 
     def _list(self, resource: str, query: Mapping[str, str], namespace: str | None) -> Body:
         rows = self.objects.list(resource, namespace)
@@ -310,6 +343,16 @@ class KubeMock:
             return response
         finally:
             self._watches.discard(told)
+
+
+def _merged(body: Body, patch: Body) -> None:
+    for key, value in patch.items():
+        if isinstance(value, dict):
+            _merged(body.setdefault(key, {}), value)
+        elif value is None:
+            body.pop(key, None)
+        else:
+            body[key] = value
 
 
 async def _spoilt(request: web.Request, fault: Fault) -> web.StreamResponse:

@@ -115,6 +115,21 @@ class Objects:
         edit(after)
         return self._became(at, before, after, None if manager is None else (manager, "Update"))
 
+    def replace(self, at: At, body: Body, manager: str) -> Body:
+        """A PUT, as Leases take it: it makes what is not there, and else has to name the version that it replaces."""
+        version = body["metadata"].get("resourceVersion")
+        if at not in self._rows:
+            return self.create(at.resource, body, manager)
+        if not version:
+            raise RefusedError(422, "Invalid", "metadata.resourceVersion: must be specified for an update")
+        if self.get(at)["metadata"]["resourceVersion"] != version:
+            raise RefusedError(409, "Conflict", "the object has been modified; please apply your changes to it")
+
+        def put(there: Body) -> None:
+            there["spec"] = deepcopy(body["spec"])
+
+        return self.edit(at, put, manager)
+
     def apply(self, resource: str, body: Body, manager: str, *, force: bool, status: bool = False) -> Body:
         """Server-side apply; of the status alone with `status`."""
         metadata = body["metadata"]

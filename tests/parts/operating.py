@@ -14,7 +14,7 @@ from operator_process import OperatorProcess
 from waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
     from kubectl import Kubectl, Manifest
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def operating(kubectl: Kubectl, folder: Path, *args: str) -> AsyncIterator[OperatorProcess]:
+async def operating(
+    kubectl: Kubectl, folder: Path, *args: str, env: Mapping[str, str] | None = None
+) -> AsyncIterator[OperatorProcess]:
     """An operator that watches; `args` in place of `--namespace` of the test. It has to end well within 5 s."""
-    with OperatorProcess(folder, kubectl.kubeconfig, args or ("--namespace", kubectl.namespace)) as operator:
+    with OperatorProcess(folder, kubectl.kubeconfig, args or ("--namespace", kubectl.namespace), env) as operator:
         await watching(operator)
         yield operator
         operator.signal()

@@ -18,7 +18,7 @@ from kube_mock import POOLS
 from waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from kube_mock import KubeMock
     from kube_objects import Change
@@ -27,10 +27,18 @@ if TYPE_CHECKING:
 class Reconciling:
     """A Reconciler and what it was made with. `deaf`: its watch tells it nothing while this is True."""
 
-    def __init__(self, kube: KubeMock, api: Api, namespaces: Sequence[str], *, writes: bool) -> None:
+    def __init__(
+        self,
+        kube: KubeMock,
+        api: Api,
+        namespaces: Sequence[str] = (),
+        *,
+        writes: bool = True,
+        leads: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.metrics = OperatorMetrics()
         self.api = api
-        self.cluster = Cluster(api, namespaces, writes=writes)
+        self.cluster = Cluster(api, namespaces, writes=writes, leads=leads)
         self.reconciler = Reconciler(self.cluster, self.metrics)
         self.deaf = False
         self.running: asyncio.Task[None] | None = None

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corral import Backoff, InvalidJob
-from corral.backoff import to_ms
+from corral.moments import to_ms
 
 kinds = st.sampled_from(["fixed", "exponential"])
 jitters = st.floats(0, 1)

@@ -287,3 +287,23 @@ async def test_the_slot_of_a_moved_job_is_free_for_the_next(queue: Queue, redis7
         await eventually(lambda: worker.shift is not None and worker.shift.slots.busy == 0)
     assert ran == ["late", "late", "late", "now"]
     assert (await queue.get_job_counts()).delayed == 3
+
+
+async def test_under_a_global_concurrency_the_child_of_a_waiting_parent_starts_at_once(
+    queue: Queue, redis7_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No worker looks by itself: only what wakes it can start the child.
+    monkeypatch.setattr("corral.fetcher.POLL_S", 60.0)
+    ran: list[str] = []
+
+    async def run(job: Job) -> None:
+        ran.append(job.name)
+        if ran == ["parent"]:
+            await queue.add("child", parent=job)
+            await job.move_to_waiting_children()
+            raise WaitingChildrenError
+
+    await queue.set_global_concurrency(1)
+    async with running(Worker("q", run, redis=redis7_url, concurrency=4)):
+        await queue.add("parent")
+        await eventually(lambda: ran == ["parent", "child", "parent"])

@@ -1,5 +1,6 @@
 """Corral: background jobs on Redis queues that BullMQ shares, and workers that Kubernetes may scale."""
 
+from corral.add_options import AddOptions
 from corral.backlog import Counts
 from corral.backoff import Backoff
 from corral.children import Dependencies, DependencyCounts
@@ -51,6 +52,7 @@ from corral.queue_metrics import QueueMetrics
 from corral.queue_orphans import Orphan, OrphanKind
 from corral.rate_limit import RateLimit
 from corral.repeat import Repeat
+from corral.reply import Reply
 from corral.retention import Keep
 from corral.scheduler import JobScheduler
 from corral.state import State
@@ -58,6 +60,7 @@ from corral.version import __version__
 from corral.worker import Worker
 
 __all__ = [
+    "AddOptions",
     "Backoff",
     "ConfigurationError",
     "CorralError",
@@ -105,6 +108,7 @@ __all__ = [
     "RedisRefused",
     "RedisUnavailable",
     "Repeat",
+    "Reply",
     "SchedulerConflict",
     "Signal",
     "State",

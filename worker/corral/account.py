@@ -32,20 +32,25 @@ class Account:
         outcome = OUTCOME_NAMES[type(step)]
         reason = None if isinstance(step, Complete | HandBack) else step.reason
         self.ended(job, ended.run_ms, outcome, reason)
+        attempt = job.attempt
+        if not isinstance(step, HandBack):
+            job.attempts_made = attempt
+        if isinstance(step, Complete | Fail):
+            job.finished_on = now_ms()
         if isinstance(step, Complete):
             if self._listeners.wants("completed"):
-                job.finished_on, job.returnvalue = now_ms(), from_json(step.value)
+                job.returnvalue = from_json(step.value)
                 self._listeners.tell("completed", job, job.returnvalue)
-        elif reason is not None:
-            job.failed_reason = reason
-            self._listeners.tell("failed", job, reason)
+        elif not isinstance(step, HandBack):
+            job.failed_reason, job.stacktrace = step.reason, step.stacktrace
+            self._listeners.tell("failed", job, step.reason)
         if isinstance(step, Fail):
             logger.error(
                 "job %s (%s) of queue %s failed for good after %d of %d attempts: %s",
                 job.id,
                 job.name,
                 self._queue,
-                job.attempt,
+                attempt,
                 max(1, job.opts.attempts),
                 step.reason,
             )

@@ -5,31 +5,10 @@ With jitter j the wait is drawn evenly from [wait * (1 - j), wait). The rules ar
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Self
 
 from corral.errors import InvalidJob
-
-Duration = timedelta | float | int
-"""A span of time in the public API: a timedelta, or a number of seconds."""
-
-
-LONGEST_MS = 2**53
-"""The longest wait: numbers beyond are not exact in Node, and overflow a score."""
-
-
-def to_ms(duration: Duration) -> int:
-    """A span of time as whole milliseconds. Raises InvalidJob when it is negative or not a number."""
-    wrong = InvalidJob(f"{duration!r} is not a span of time; give a timedelta or seconds")
-    if isinstance(duration, bool) or not isinstance(duration, timedelta | float | int):
-        raise wrong
-    try:
-        ms = round((duration.total_seconds() if isinstance(duration, timedelta) else duration) * 1000)
-    except (ValueError, OverflowError):
-        raise wrong from None
-    if not 0 <= ms <= LONGEST_MS:
-        raise InvalidJob(f"a span of time is not negative and at most {LONGEST_MS} ms, got {duration!r}")
-    return ms
+from corral.moments import LONGEST_MS, Duration, to_ms
 
 
 def _stored_ms(value: float) -> int:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from corral.backoff import Duration, to_ms
 from corral.errors import InvalidJob
+from corral.moments import LONGEST_SPAN_MS, Duration, to_ms
 from corral.retention import whole
 
 
@@ -44,7 +44,8 @@ class Deduplication:
             return None
         ttl_ms = whole(wire.get("ttl"))
         flags = (bool(wire.get(name)) for name in ("extend", "replace", "keepLastIfActive", "reschedule"))
-        return cls(wire["id"], None if ttl_ms is None else ttl_ms / 1000, *flags)
+        ttl = None if ttl_ms is None else min(ttl_ms, LONGEST_SPAN_MS) / 1000
+        return cls(wire["id"], ttl, *flags)
 
     def to_wire(self) -> dict[str, Any]:
         """What BullMQ stores as `de`: only what was given."""

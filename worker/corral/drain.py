@@ -22,8 +22,9 @@ LAST_CALL_S = 2.0
 
 
 def drain_margin(grace: float) -> float:
-    """Seconds kept back at the end of a grace period, to hand back what is unfinished."""
-    return max(2.0, grace * 0.1)
+    """Seconds kept back at the end of a grace period, to hand back what is unfinished: a tenth, at least 2 s, at most
+    half of it."""
+    return min(max(2.0, grace * 0.1), grace / 2)
 
 
 class Drain:

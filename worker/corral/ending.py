@@ -5,7 +5,6 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
-from corral.backoff import Duration, to_ms
 from corral.errors import CorralError, JobCancelled, JobTimeout
 from corral.job import Job
 from corral.lifecycle import (
@@ -20,6 +19,7 @@ from corral.lifecycle import (
     asks_strategy,
     next_step,
 )
+from corral.moments import Duration, to_ms
 from corral.payload import storable
 
 Wait = Duration | None

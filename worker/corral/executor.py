@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
-from corral.backoff import to_ms
 from corral.errors import InvalidJob, JobMoved, PayloadNotJSON, RateLimitError, UnrecoverableError
 from corral.job import Job
 from corral.lifecycle import Completed, Failed, Interrupted, Moved, Outcome, RateLimited
+from corral.moments import to_ms
 from corral.payload import storable, to_json
 
 Processor = Callable[[Job], Awaitable[Any]] | Callable[[Job], Any]
@@ -111,7 +111,7 @@ def _ended_by(error: BaseException) -> Outcome:
 
 _NOT_MOVED = (
     "raised, but the job was not moved; call job.move_to_delayed, job.move_to_wait or job.move_to_waiting_children "
-    "before (and await it in an async processor)"
+    "before (awaited in an async processor, its .result() taken in a plain one)"
 )
 
 

@@ -13,7 +13,7 @@ from corral.address import make_pool
 from corral.children import pairs, read_dependencies
 from corral.clock import now_ms
 from corral.connection import Lines
-from corral.flow_tree import FlowJob, FlowNode, built, place, taken_apart, warn_of_unseen_failure
+from corral.flow_tree import FlowJob, FlowNode, built, check_flow, place, taken_apart, warn_of_unseen_failure
 from corral.job_calls import JobCalls
 from corral.job_record import from_wire
 from corral.job_spec import added_job
@@ -56,7 +56,10 @@ class FlowProducer:
     ) -> list[FlowNode]:
         """Add flows in one round trip, all or none; gives them in order. Raises as `add`."""
         now = now_ms()
-        placed = place(list(flows), self._prefix, default_job_options or {}, now, lambda: str(uuid4()))
+        trees = list(flows)
+        for flow in trees:
+            check_flow(flow)
+        placed = place(trees, self._prefix, default_job_options or {}, now, lambda: str(uuid4()))
         if not placed:
             return []
         ids = await add_scripts.add_flow(self._lines, self._dialect, now, [(each.keys, each.row) for each in placed])

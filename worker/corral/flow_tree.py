@@ -10,7 +10,7 @@ from corral.errors import CorruptJob, InvalidJob
 from corral.job import Job
 from corral.job_spec import JobSpec, NewJob, new_job
 from corral.keys import Keys
-from corral.options import JobOptions
+from corral.options import JobOptions, check_opts
 from corral.parent_link import Parent
 
 logger = logging.getLogger("corral.flow")
@@ -31,6 +31,17 @@ class FlowJob:
     opts: JobOptions = field(default_factory=JobOptions)
     children: Sequence["FlowJob"] = ()
     prefix: str | None = None
+
+    def __post_init__(self) -> None:
+        check_opts(self.opts)
+        for child in self.children:
+            check_flow(child)
+
+
+def check_flow(flow: object) -> None:
+    """Refuse a node of another shape, like a dict. Raises InvalidJob."""
+    if not isinstance(flow, FlowJob):
+        raise InvalidJob(f"a flow is made of FlowJobs, like FlowJob('page', 'pages', data); got {type(flow).__name__}")
 
 
 @dataclass(frozen=True, slots=True)

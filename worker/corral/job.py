@@ -1,17 +1,18 @@
 """Job: what a processor sees."""
 
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from corral.backoff import Duration, to_ms
 from corral.dead_letter import DeadLetter
 from corral.errors import CorralError, InvalidJob, UnrecoverableError
-from corral.job_door import JobDoor, Reply
+from corral.job_door import JobDoor
+from corral.moments import Duration, from_epoch_ms, to_epoch_ms, to_ms
 from corral.options import JobOptions
 from corral.parent_link import Parent
 from corral.payload import storable, to_json
+from corral.reply import Reply
 from corral.state import State
 
 if TYPE_CHECKING:
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from corral.job_signal import Signal
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Job:
-    """One job. Times are epoch milliseconds, as they are stored; 0 or None = never happened.
+    """One job. Times are epoch milliseconds, as they are stored, and so is `delay`; 0 or None = never happened.
 
     `attempts_made` counts attempts that have ended (0 on the first run), `attempts_started` counts the takes
     (1 on the first run). `data` is any JSON value: producers in Node may send null, a list or a text.
@@ -54,7 +55,11 @@ class Job:
     token: str | None = None
     moved: bool = False
     """Its processor has moved it itself: nothing is left to write of this run."""
-    _door: JobDoor | None = field(default=None, repr=False)
+    _door: JobDoor | None = None
+
+    def __repr__(self) -> str:
+        # Neither data nor options: they may be large, or nobody's business.
+        return f"Job({self.id!r}, {self.name!r}, queue={self.queue_name!r})"
 
     @property
     def attempt(self) -> int:
@@ -69,7 +74,7 @@ class Job:
     @property
     def added_at(self) -> datetime:
         """When the job was made, in UTC."""
-        return datetime.fromtimestamp(self.timestamp / 1000, UTC)
+        return from_epoch_ms(self.timestamp)
 
     @property
     def as_parent(self) -> Parent:
@@ -183,7 +188,7 @@ class Job:
         Then `raise DelayedError`. Raises LockLost.
         """
         if isinstance(until, datetime):
-            return self._asked().move_to_delayed(self, round(until.timestamp() * 1000))
+            return self._asked().move_to_delayed(self, to_epoch_ms("until", until))
         return self._asked().move_to_delayed(self, round(datetime.now(UTC).timestamp() * 1000) + to_ms(until))
 
     def move_to_wait(self) -> Reply[None]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from corral import admin_scripts, children, flow_scripts, hold_scripts, scripts, waiter
@@ -12,44 +12,16 @@ from corral.clock import now_ms
 from corral.ending import Ending
 from corral.errors import ConfigurationError, CorralError, JobLocked, JobNotFound
 from corral.job import Job
-from corral.job_door import Reply
 from corral.job_signal import Signal
 from corral.keys import Keys
 from corral.lifecycle import Failed
 from corral.parent_link import Parent
-from corral.refusals import refusal
+from corral.refusals import NOT_IN_STATE, refusal
+from corral.reply import Coming, Done, Reply
 from corral.script import Caller
 from corral.state import State
 
 T = TypeVar("T")
-
-
-class Coming(Reply[T]):
-    """A reply in async code: await it, once."""
-
-    def __init__(self, call: Coroutine[Any, Any, T]) -> None:
-        self._call = call
-
-    def __await__(self) -> Generator[Any, Any, T]:
-        return self._call.__await__()
-
-    def result(self) -> T:
-        self._call.close()
-        raise RuntimeError("in async code, await the call; result() is for plain processors, which run in threads")
-
-
-class Done(Reply[T]):
-    """A reply that is there already."""
-
-    def __init__(self, value: T) -> None:
-        self._value = value
-
-    def __await__(self) -> Generator[Any, Any, T]:
-        yield from ()
-        return self._value
-
-    def result(self) -> T:
-        return self._value
 
 
 class JobCalls:
@@ -84,7 +56,8 @@ class JobCalls:
     async def _must(self, job: Job, deed: str, call: Coroutine[Any, Any, int]) -> None:
         """A call that gives a code: raises what a negative one means."""
         if (code := await call) < 0:
-            raise refusal(code, job.id, self._keys.queue, deed)
+            state = await scripts.job_state(self._caller, self._keys, job.id) if code == NOT_IN_STATE else None
+            raise refusal(code, job.id, self._keys.queue, deed, state)
 
     def as_parent(self, job: Job) -> Parent:
         return Parent(job.id, self._keys.base[:-1])

@@ -1,28 +1,15 @@
-"""What a job asks of its queue, and the shape of the answers."""
+"""What a job asks of its queue."""
 
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from corral.parent_link import Parent
+from corral.reply import Reply
 from corral.state import State
 
 if TYPE_CHECKING:
     from corral.children import Dependencies, DependencyCounts
     from corral.job import Job
     from corral.job_signal import Signal
-
-T_co = TypeVar("T_co", covariant=True)
-
-
-class Reply(Awaitable[T_co], Protocol[T_co]):
-    """The answer to a call on a job: `await job.get_state()` in async code.
-
-    In a plain processor, which runs in a thread, the call itself waits until it is done; `result()` is its value.
-    """
-
-    def result(self) -> T_co:
-        """The value, in a thread. Raises RuntimeError in async code, where it must be awaited."""
-        ...
 
 
 class JobDoor(Protocol):

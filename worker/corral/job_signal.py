@@ -3,8 +3,8 @@
 import asyncio
 from concurrent.futures import Future
 
-from corral.backoff import Duration, to_ms
 from corral.errors import CorralError
+from corral.moments import Duration, to_ms
 
 
 class Signal:

@@ -6,7 +6,7 @@ from typing import Any
 from corral.errors import InvalidJob, PayloadTooLarge
 from corral.job import Job
 from corral.job_door import JobDoor
-from corral.options import JobOptions
+from corral.options import JobOptions, check_opts
 from corral.payload import to_json
 
 
@@ -17,6 +17,9 @@ class JobSpec:
     name: str
     data: Any = None
     opts: JobOptions = field(default_factory=JobOptions)
+
+    def __post_init__(self) -> None:
+        check_opts(self.opts)
 
     def over(self, defaults: JobOptions) -> "JobSpec":
         """The same job, with `defaults` where its options say nothing."""

@@ -26,21 +26,7 @@ EventName = Literal[
     "closing",
     "closed",
 ]
-"""What a worker tells:
-
-ready()                           it is connected and takes jobs
-active(job)                       a job was taken and is about to run
-completed(job, value)             the job is stored as completed
-failed(job, reason)               an attempt failed and that is stored; more attempts may follow
-retries_exhausted(job, reason)    the last attempt failed
-error(error)                      Redis could not be reached or refused; a lock was lost; the worker goes on
-stalled(job_id)                   a job whose worker died was put back
-progress(job, progress)           a job of this worker stored its progress
-drained()                         a queue of this worker has nothing more to take
-paused(), resumed()               this worker (not its queue) was paused, or goes on
-lock_renewal_failed(job_ids)      the locks of these jobs are lost; they run on, and may run elsewhere too
-closing(), closed()               it begins to end; it has ended
-"""
+"""What a worker tells; `Worker.on` says what each listener gets."""
 
 Listener = Callable[..., Any]
 

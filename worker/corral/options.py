@@ -25,14 +25,15 @@ Keys that this table lacks are kept in `extra` under their wire names and writte
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Self, Unpack
 
 from corral.add_options import AddOptions
-from corral.backoff import Backoff, to_ms
+from corral.backoff import Backoff
 from corral.deduplication import Deduplication
 from corral.errors import InvalidJob
 from corral.keys import KEY_NAMES
+from corral.moments import to_epoch_ms, to_ms
 from corral.parent_link import ChildFailure, Parent
 from corral.retention import Keep, keep_option, whole
 
@@ -93,10 +94,7 @@ class JobOptions:
         if isinstance(deduplication, str):
             deduplication = Deduplication(deduplication)
         timestamp = given.get("timestamp")
-        if isinstance(timestamp, datetime):
-            timestamp = timestamp.timestamp()
-        if timestamp is not None and not (isinstance(timestamp, int | float) and 0 <= timestamp < 2**53):
-            raise InvalidJob(f"timestamp takes a datetime or epoch seconds, got {timestamp!r}")
+        parent: Any = given.get("parent")
         options = cls(
             attempts=given.get("attempts", 0),
             backoff=backoff,
@@ -104,14 +102,14 @@ class JobOptions:
             priority=given.get("priority", 0),
             lifo=bool(given.get("lifo", False)),
             job_id=given.get("job_id"),
-            timestamp_ms=None if timestamp is None else round(timestamp * 1000),
+            timestamp_ms=None if timestamp is None else to_epoch_ms("timestamp", timestamp),
             remove_on_complete=keep_option(given.get("remove_on_complete")),
             remove_on_fail=keep_option(given.get("remove_on_fail")),
             stack_trace_limit=given.get("stack_trace_limit"),
             keep_logs=given.get("keep_logs"),
             size_limit=given.get("size_limit"),
             deduplication=deduplication,
-            parent=given.get("parent"),
+            parent=getattr(parent, "as_parent", parent),
             child_failure=_child_failure(given),
             telemetry_metadata=given.get("telemetry_metadata"),
             omit_context=bool(given.get("omit_context", False)),
@@ -214,6 +212,9 @@ class JobOptions:
 
 
 _TYPED = (
+    ("backoff", Backoff, "a Backoff"),
+    ("remove_on_complete", Keep, "a Keep"),
+    ("remove_on_fail", Keep, "a Keep"),
     ("deduplication", Deduplication, "a Deduplication or a text"),
     ("parent", Parent, "a Parent"),
     ("telemetry_metadata", str, "a text"),
@@ -265,3 +266,11 @@ def check_job_id(job_id: str) -> None:
         raise InvalidJob(f"job_id {job_id!r} is the name of one of the queue's own keys; prefix it")
     if ":" in job_id and job_id.count(":") != 2:
         raise InvalidJob(f"job_id {job_id!r} holds a colon, which separates the parts of a Redis key; use another sign")
+
+
+def check_opts(opts: object) -> None:
+    """Refuse options of another shape, like a dict. Raises InvalidJob."""
+    if not isinstance(opts, JobOptions):
+        raise InvalidJob(
+            f"options are a JobOptions, got {type(opts).__name__}; JobOptions.checked(attempts=3, ...) makes them"
+        )

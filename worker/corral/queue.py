@@ -8,10 +8,11 @@ from redis.asyncio import Redis
 from corral import add_scripts, scripts
 from corral.add_options import AddOptions
 from corral.clock import now_ms
+from corral.errors import InvalidJob
 from corral.flow_tree import warn_of_unseen_failure
 from corral.job import Job
 from corral.job_spec import JobSpec, added_job, new_job
-from corral.options import JobOptions
+from corral.options import JobOptions, check_opts
 from corral.queue_admin import QueueAdmin
 from corral.queue_dead_letters import QueueDeadLetters
 from corral.queue_door import Dialect
@@ -43,6 +44,8 @@ class Queue(QueueReading, QueueAdmin, QueueLimits, QueueSchedulers, QueueDeadLet
         default_job_options: JobOptions | None = None,
     ) -> None:
         super().__init__(name, redis=redis, prefix=prefix, dialect=dialect)
+        if default_job_options is not None:
+            check_opts(default_job_options)
         self._defaults = default_job_options
 
     async def add(self, name: str, data: Any = None, **options: Unpack[AddOptions]) -> Job:
@@ -67,7 +70,11 @@ class Queue(QueueReading, QueueAdmin, QueueLimits, QueueSchedulers, QueueDeadLet
 
         Redis does nothing else meanwhile: some thousands of jobs at a time are fine, a million are not.
         """
-        specs = [spec.over(self._defaults) if self._defaults else spec for spec in jobs]
+        specs = list(jobs)
+        if wrong := [spec for spec in specs if not isinstance(spec, JobSpec)]:
+            raise InvalidJob(f"add_bulk takes JobSpecs, like JobSpec('news', data); got {type(wrong[0]).__name__}")
+        if self._defaults:
+            specs = [spec.over(self._defaults) for spec in specs]
         if not specs:
             return []
         now = now_ms()

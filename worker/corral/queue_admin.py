@@ -10,9 +10,9 @@ from typing import Any
 
 from corral import admin_scripts, scripts
 from corral.admin_scripts import Place
-from corral.backoff import Duration, to_ms
 from corral.clock import now_ms
 from corral.errors import ConfigurationError, JobLocked, JobNotFound, QueueInUse
+from corral.moments import Duration, to_epoch_ms, to_ms
 from corral.payload import storable, to_json
 from corral.queue_door import QueueDoor
 from corral.refusals import refusal
@@ -49,15 +49,18 @@ class QueueAdmin(QueueDoor):
             raise refusal(code, job_id, self.name, "removed")
         return code == 1
 
-    async def retry_jobs(self, *, state: State = State.FAILED, count: int = STEP, until: datetime | None = None) -> int:
-        """Let all failed (or completed) jobs run again that ended by `until` (default now); gives how many.
+    async def retry_jobs(
+        self, *, state: State = State.FAILED, count: int = STEP, until: datetime | float | None = None
+    ) -> int:
+        """Let all failed (or completed) jobs run again that ended by `until` (a datetime or epoch seconds, default now);
+        gives how many.
 
         They wait behind all others, in the order in which they ended and whatever their priority; their attempts count
         on. count: how many a step.
         """
         if state not in (State.COMPLETED, State.FAILED):
             raise ConfigurationError(f"retry_jobs takes State.FAILED or State.COMPLETED, got {state!r}")
-        until_ms = now_ms() if until is None else round(until.timestamp() * 1000)
+        until_ms = now_ms() if until is None else to_epoch_ms("until", until)
         return await self._requeue(State(state), until_ms, count)
 
     async def promote_jobs(self, *, count: int = STEP) -> int:

@@ -15,6 +15,7 @@ from corral.job import Job
 from corral.job_calls import JobCalls
 from corral.job_record import from_wire
 from corral.keys import Keys
+from corral.moments import to_epoch_ms
 from corral.queue_door import QueueDoor
 from corral.script import to_text
 
@@ -71,7 +72,7 @@ class QueueDeadLetters(QueueDoor):
         """
         letters = self._letters(to)
         now = now_ms()
-        latest = now if until is None else _epoch_ms(until)
+        latest = now if until is None else to_epoch_ms("until", until)
 
         async def page(skip: int, most: int) -> list[bytes]:
             bounds = (self.keys.failed, "-inf", latest, "LIMIT", skip, most)
@@ -156,7 +157,3 @@ async def _sweep(
 
 def _least(bound: int | None, most: int) -> int:
     return most if bound is None else max(0, min(bound, most))
-
-
-def _epoch_ms(time: datetime | float) -> int:
-    return round((time.timestamp() if isinstance(time, datetime) else time) * 1000)

@@ -4,8 +4,8 @@ A limit that is lifted or raised wakes a worker, so that what it held up does no
 """
 
 from corral import admin_scripts
-from corral.backoff import Duration, to_ms
 from corral.errors import ConfigurationError
+from corral.moments import Duration, to_ms
 from corral.queue_door import QueueDoor
 from corral.rate_limit import RateLimit
 

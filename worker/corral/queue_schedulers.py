@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Any
 
 from corral import scheduler_scripts
-from corral.backoff import Duration
 from corral.clock import now_ms
 from corral.errors import InvalidJob, SchedulerConflict
 from corral.job import Job
 from corral.job_spec import JobSpec, added_job, new_job, to_text
+from corral.moments import Duration
 from corral.options import JobOptions
 from corral.payload import to_json
 from corral.queue_door import QueueDoor

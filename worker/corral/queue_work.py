@@ -166,6 +166,7 @@ class QueueWork:
         """Its processor has put the job elsewhere: it is not ours any more."""
         self.locks.drop(job.id, token)
         self.settler.let_go()
+        self.settler.look()  # what the job left behind, its own children say, may run now
         self.account.ended(job, run_ms, "moved", moved.trouble or None)
         if moved.trouble:
             logger.warning(

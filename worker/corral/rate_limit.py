@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Self
 
-from corral.backoff import Duration, to_ms
 from corral.errors import ConfigurationError, InvalidJob
+from corral.moments import Duration, to_ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ from corral.errors import (
     LockLost,
     ParentNotFound,
 )
+from corral.state import State
 
 _ERRORS: dict[int, tuple[type[CorralError], str]] = {
     -1: (JobNotFound, "it does not exist (any more)"),
-    -2: (LockLost, "its lock ran out; it may have been given to another worker"),
+    -2: (LockLost, "nobody holds its lock: it was not taken, has ended already, or its lock ran out"),
     -3: (JobNotInState, "it is not in the state that this needs"),
     -4: (JobNotInState, "it has open children"),
     -5: (ParentNotFound, "its parent does not exist (any more)"),
@@ -23,7 +24,12 @@ _ERRORS: dict[int, tuple[type[CorralError], str]] = {
 }
 
 
-def refusal(code: int, job_id: str, queue: str, deed: str) -> CorralError:
-    """The error for a code. `deed` is what was not done, like `promoted`."""
+NOT_IN_STATE = -3
+
+
+def refusal(code: int, job_id: str, queue: str, deed: str, state: State | None = None) -> CorralError:
+    """The error for a code. `deed` is what was not done, like `promoted`; `state`: where the job is, if known."""
     kind, why = _ERRORS.get(code, (CorralError, f"code {code}"))
+    if code == NOT_IN_STATE and state is not None:
+        why = f"it is {state}"
     return kind(f"job {job_id} of queue {queue!r} was not {deed}: {why}")

@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 from hashlib import md5
 from typing import Any, Self
 
-from corral.backoff import Duration, to_ms
 from corral.cron import parse
 from corral.cron_times import next_ms, zone
 from corral.errors import InvalidJob
+from corral.moments import Duration, to_epoch_ms, to_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Repeat:
             isinstance(self.limit, bool) or not isinstance(self.limit, int) or self.limit < 1
         ):
             raise InvalidJob(f"limit is a whole number from 1 up, got {self.limit!r}")
-        end_ms = _moment_ms("end_date", self.end_date)
+        end_ms = None if self.end_date is None else to_epoch_ms("end_date", self.end_date)
         if end_ms is not None and end_ms < now_ms:
             raise InvalidJob(f"end_date {self.end_date!r} has passed")
         return Schedule(
@@ -70,19 +70,10 @@ class Repeat:
             pattern=self.pattern,
             tz=self.tz,
             limit=self.limit,
-            start_ms=_moment_ms("start_date", self.start_date),
+            start_ms=None if self.start_date is None else to_epoch_ms("start_date", self.start_date),
             end_ms=end_ms,
             offset_ms=None if self.offset is None else to_ms(self.offset),
         )
-
-
-def _moment_ms(name: str, moment: datetime | float | None) -> int | None:
-    if moment is None:
-        return None
-    seconds = moment.timestamp() if isinstance(moment, datetime) else moment
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds * 1000 < 2**53:
-        raise InvalidJob(f"{name} takes a datetime or epoch seconds, got {moment!r}")
-    return round(seconds * 1000)
 
 
 @dataclass(frozen=True, slots=True)

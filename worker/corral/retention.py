@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Self
 
-from corral.backoff import Duration, to_ms
 from corral.errors import InvalidJob
+from corral.moments import Duration, to_ms
 
 
 def whole(value: Any) -> int | None:

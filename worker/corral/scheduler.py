@@ -3,11 +3,12 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from corral.errors import InvalidJob
 from corral.job import Job
+from corral.moments import from_epoch_ms
 from corral.options import JobOptions
 from corral.payload import from_json
 from corral.repeat import Schedule, wire_ms
@@ -38,7 +39,7 @@ class JobScheduler:
     @property
     def next_at(self) -> datetime | None:
         """When the pending iteration is due, in UTC."""
-        return None if self.next_ms is None else datetime.fromtimestamp(self.next_ms / 1000, UTC)
+        return None if self.next_ms is None else from_epoch_ms(self.next_ms)
 
 
 def from_record(scheduler_id: str, record: Mapping[bytes, bytes], next_ms: int | None) -> JobScheduler | None:

@@ -1,5 +1,6 @@
 """The blocking Queue. Each method is the one of the same name of `corral.Queue`, which is where it is described."""
 
+import inspect
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Self, Unpack
@@ -10,11 +11,11 @@ from redis.asyncio import Redis
 from corral import queue as loops
 from corral.add_options import AddOptions
 from corral.backlog import Counts
-from corral.backoff import Duration
 from corral.blocking_lines import BlockingLines, drive, settings_of
 from corral.client_list import WorkerInfo
 from corral.job import Job
 from corral.job_spec import JobSpec
+from corral.moments import Duration
 from corral.options import JobOptions
 from corral.queue_admin import STEP
 from corral.queue_dead_letters import Swept
@@ -149,7 +150,9 @@ class Queue:
         """Remove a job from wherever it is, with its children; False when there is none. A parent is told."""
         return drive(self._twin.remove(job_id, remove_children=remove_children))
 
-    def retry_jobs(self, *, state: State = State.FAILED, count: int = STEP, until: datetime | None = None) -> int:
+    def retry_jobs(
+        self, *, state: State = State.FAILED, count: int = STEP, until: datetime | float | None = None
+    ) -> int:
         """Let all failed (or completed) jobs run again that ended by `until` (default now); gives how many."""
         return drive(self._twin.retry_jobs(state=state, count=count, until=until))
 
@@ -318,3 +321,8 @@ class Queue:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+for _name, _method in vars(Queue).items():
+    if not _name.startswith("_") and inspect.isfunction(_method):
+        _method.__doc__ = getattr(loops.Queue, _name).__doc__

@@ -6,7 +6,6 @@ from typing import TypeVar, overload
 
 from redis.asyncio import Redis
 
-from corral.backoff import Duration, to_ms
 from corral.ending import BackoffStrategy
 from corral.errors import ConfigurationError
 from corral.executor import Processor
@@ -15,6 +14,7 @@ from corral.keys import Keys
 from corral.listeners import EventName, Listener, Listeners
 from corral.manual import Manual
 from corral.metrics import Metrics
+from corral.moments import Duration, to_ms
 from corral.queue_door import Dialect
 from corral.rate_limit import RateLimit
 from corral.retention import Keep
@@ -44,7 +44,8 @@ class Worker:
     job_timeout: how long a job may run before it fails; default as long as it likes. A plain processor, in its thread,
         is only told (`job.signal`), and its job fails when it returns.
     dead_letter_queue: where jobs go that have failed for good, see `Queue.replay`; default they stay, as failed.
-    backoff_strategy: how long a failed job waits whose backoff is neither fixed nor exponential; see BackoffStrategy.
+    backoff_strategy: how long a failed job waits whose backoff is neither fixed nor exponential: a function, plain or
+        async, `strategy(attempts_made, type, error, job)` that gives a timedelta, seconds, or None = do not retry.
     remove_on_complete, remove_on_fail: retention of jobs that say nothing themselves; default keep all.
     metrics_points: minutes kept of the queue's own metrics, which BullMQ's dashboards show; default a week, 0 = none.
     dialect: layout of a paused queue; leave it at `auto`.
@@ -108,7 +109,20 @@ class Worker:
     @overload
     def on(self, event: EventName, listener: L) -> L: ...
     def on(self, event: EventName, listener: L | None = None) -> L | Callable[[L], L]:
-        """Listen to an event (see EventName), as a call or as a decorator: `@worker.on("failed")`.
+        """Listen to an event, as a call or as a decorator: `@worker.on("failed")`. The listener, plain or async, gets:
+
+            ready()                           it is connected and takes jobs
+            active(job)                       a job was taken and is about to run
+            completed(job, value)             the job is stored as completed
+            failed(job, reason)               an attempt failed and that is stored; for good when `job.finished_on` is set
+            retries_exhausted(job, reason)    the last attempt failed
+            error(error)                      Redis could not be reached or refused; a lock was lost; the worker goes on
+            stalled(job_id)                   a job whose worker died was put back
+            progress(job, progress)           a job of this worker stored its progress
+            drained()                         a queue of this worker has nothing more to take
+            paused(), resumed()               this worker (not its queue) was paused, or goes on
+            lock_renewal_failed(job_ids)      the locks of these jobs are lost; they run on, and may run elsewhere too
+            closing(), closed()               it begins to end; it has ended
 
         Raises ConfigurationError for an unknown event.
         """

@@ -6,15 +6,18 @@ from typing import Self
 
 from redis.asyncio import Redis
 
-from corral.backoff import Duration, to_ms
 from corral.ending import BackoffStrategy, Ending
 from corral.errors import ConfigurationError, InvalidJob
 from corral.executor import Processor
 from corral.keys import Keys
 from corral.lifecycle import Retention
+from corral.moments import Duration, to_ms
 from corral.queue_door import Dialect, dialect_arg
 from corral.rate_limit import RateLimit
 from corral.retention import Keep, keep_option
+
+HOUR_MS = 3_600_000
+"""The longest lock: a job of a dead worker waits for so long. (And who says 30000 means milliseconds.)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +73,8 @@ class WorkerOptions:
             retention = Retention(keep_option(remove_on_complete), keep_option(remove_on_fail))
         except InvalidJob as error:
             raise ConfigurationError(str(error)) from None
-        if lock_ms < 100 or stalled_ms < 100:
-            raise ConfigurationError("lock_duration and stalled_interval are at least 0.1 s")
+        if not (100 <= lock_ms <= HOUR_MS and 100 <= stalled_ms <= HOUR_MS):
+            raise ConfigurationError("lock_duration and stalled_interval are a timedelta or seconds, 0.1 s to an hour")
         if timeout_ms == 0:
             raise ConfigurationError("job_timeout is at least 1 ms; leave it out for jobs that may run for ever")
         ending = Ending(retention, max_started_attempts, backoff_strategy, metrics_points)

@@ -14,6 +14,7 @@
 -- include: leave_active
 -- include: delayed
 -- include: events
+-- include: wake
 
 local P, now, id = KEYS[1], tonumber(ARGV[1]), ARGV[3]
 local J = P .. id
@@ -30,6 +31,7 @@ if code == 0 then
   put_delayed(P, id, due)
   emit_trimmed(P, settings, 'delayed', 'jobId', id, 'delay', due)
   mark_delayed(P)
+  wake(P, settings)
 end
 drop_locks(P)
 return code

@@ -35,6 +35,7 @@
 -- include: hand_back
 -- include: take
 -- include: count_minute
+-- include: wake
 
 local P = KEYS[1]
 local now, want = tonumber(ARGV[1]), tonumber(ARGV[3])
@@ -104,6 +105,7 @@ if want > 0 then
     jobs, unreadable, limited_ms, due = {}, {}, 0, 0
   end
 end
+if #jobs == 0 and #released > 0 then attempt('marker', wake, P, settings) end
 -- Nothing came and nothing is to come: whoever finished the last job says so.
 if finished and #jobs == 0 and limited_ms == 0 and due == 0 and not (want > 0 and settings.paused)
   and redis.call('EXISTS', P .. 'wait', P .. 'active', P .. 'prioritized') == 0 then
