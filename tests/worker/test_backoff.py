@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corral import Backoff, InvalidJob
-from corral.moments import to_ms
 
 kinds = st.sampled_from(["fixed", "exponential"])
 jitters = st.floats(0, 1)
@@ -21,38 +19,6 @@ json_values = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=5,
 )
-
-
-@pytest.mark.parametrize(
-    ("span", "ms"),
-    [
-        (0, 0),
-        (2, 2000),
-        (0.25, 250),
-        (0.0004, 0),
-        (0.0006, 1),
-        (timedelta(minutes=1), 60_000),
-        (timedelta(microseconds=1500), 2),
-    ],
-)
-def test_a_span_is_seconds_or_a_timedelta(span: Any, ms: int) -> None:
-    assert to_ms(span) == ms
-
-
-@pytest.mark.parametrize("span", [float("nan"), float("inf"), None, [], "soon"])
-def test_what_is_no_span_is_refused_with_what_is_taken(span: Any) -> None:
-    with pytest.raises(InvalidJob, match="is not a span of time; give a timedelta or seconds"):
-        to_ms(span)
-
-
-@pytest.mark.parametrize("span", [-1, -0.001, timedelta(days=-1), 2**53 / 1000 + 1, 1e300, timedelta.max])
-def test_a_negative_span_and_one_beyond_what_node_can_count_is_refused(span: Any) -> None:
-    with pytest.raises(InvalidJob, match=f"a span of time is not negative and at most {2**53} ms, got"):
-        to_ms(span)
-
-
-def test_the_longest_span_is_taken() -> None:
-    assert to_ms(timedelta(milliseconds=2**53)) == 2**53
 
 
 @pytest.mark.parametrize(("failed_attempts", "wait"), [(1, 1000), (2, 1000), (50, 1000)])

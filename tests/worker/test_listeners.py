@@ -46,7 +46,9 @@ def test_nobody_listening_is_fine() -> None:
 
 @pytest.mark.parametrize("event", ["done", "", "Completed"])
 def test_an_unknown_event_is_refused_with_those_there_are(event: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"no event '{event}'; it has completed, failed, .*drained"):
+    with pytest.raises(
+        ConfigurationError, match=f"no event '{event}'; it has ready, active, completed, failed, .*drained"
+    ):
         Listeners().add(event, print)
 
 

@@ -246,7 +246,7 @@ def test_what_add_takes(given: AddOptions, field: str, value: Any) -> None:
         ({"attempts": "3"}, "attempts must be a whole number from 0 up, got '3'"),
         ({"stack_trace_limit": -1}, "stack_trace_limit must be a whole number"),
         ({"size_limit": "1k"}, "size_limit must be a whole number"),
-        ({"delay": -1}, "is not negative and at most 9007199254740992 ms, got -1"),
+        ({"delay": -1}, "is not negative, got -1"),
         ({"delay": float("nan")}, "is not a span of time"),
         ({"backoff": -1}, "is not negative"),
         ({"backoff": "exponential"}, "backoff"),

@@ -57,7 +57,7 @@ async def test_a_hundred_thousand_waiting_jobs_are_read_worked_and_removed(redis
         assert (await queue.get_job_counts()).unfinished == 0
         assert await audit(client) == []
         assert {key.decode() async for key in client.scan_iter(match="bull:q:*")} <= {
-            f"bull:q:{name}" for name in ("id", "meta", "events", "marker", "stalled-check")
+            f"bull:q:{name}" for name in ("id", "meta", "events", "marker", "stalled-check", "metrics:completed")
         }
 
 

@@ -5,6 +5,7 @@ a thousand years.
 """
 
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 
 from corral.errors import InvalidJob
 
@@ -27,10 +28,12 @@ def to_ms(duration: Duration) -> int:
     if isinstance(duration, bool) or not isinstance(duration, timedelta | float | int):
         raise wrong
     seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
-    if not seconds >= 0:
+    if not isfinite(seconds):
         raise wrong
+    if seconds < 0:
+        raise InvalidJob(f"a span of time is not negative, got {duration!r}")
     if seconds * 1000 > LONGEST_SPAN_MS:
-        raise InvalidJob(f"a span of {duration!r} s is over a century: milliseconds? give a timedelta or seconds")
+        raise InvalidJob(f"{duration!r} is over a century; were milliseconds meant? give a timedelta or seconds")
     return round(seconds * 1000)
 
 
