@@ -14,16 +14,38 @@ MS = 1_795_349_302_974
 
 
 @pytest.mark.parametrize(
-    ("span", "ms"), [(0, 0), (1.5, 1500), (timedelta(days=1), 86_400_000), (3e9, 3_000_000_000_000)]
+    ("span", "ms"),
+    [
+        (0, 0),
+        (2, 2000),
+        (0.25, 250),
+        (0.0004, 0),
+        (0.0006, 1),
+        (timedelta(minutes=1), 60_000),
+        (timedelta(microseconds=1500), 2),
+        (3e9, 3_000_000_000_000),
+    ],
 )
-def test_a_span_is_a_timedelta_or_seconds(span: timedelta | float, ms: int) -> None:
+def test_a_span_is_seconds_or_a_timedelta(span: timedelta | float, ms: int) -> None:
     assert to_ms(span) == ms
 
 
-@pytest.mark.parametrize("span", [-1, float("nan"), float("inf"), True, "5", MS, timedelta(days=99_999_999)], ids=repr)
-def test_a_span_that_is_none_or_can_only_be_milliseconds_is_refused(span: object) -> None:
-    with pytest.raises(InvalidJob, match="seconds"):
+@pytest.mark.parametrize("span", [float("nan"), float("inf"), None, [], "soon", True], ids=repr)
+def test_what_is_no_span_is_refused_with_what_is_taken(span: object) -> None:
+    with pytest.raises(InvalidJob, match="is not a span of time; give a timedelta or seconds"):
         to_ms(span)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("span", [-1, -0.001, timedelta(days=-1)], ids=repr)
+def test_a_negative_span_is_refused(span: timedelta | float) -> None:
+    with pytest.raises(InvalidJob, match="a span of time is not negative, got"):
+        to_ms(span)
+
+
+@pytest.mark.parametrize("span", [MS, 2**53 / 1000 + 1, 1e300, timedelta.max], ids=repr)
+def test_a_span_that_can_only_be_milliseconds_is_refused(span: timedelta | float) -> None:
+    with pytest.raises(InvalidJob, match=r"over a century; were milliseconds meant\? give a timedelta or seconds"):
+        to_ms(span)
 
 
 def test_a_moment_is_a_datetime_or_epoch_seconds() -> None:
