@@ -137,7 +137,12 @@ async def test_every_kind_of_job_that_node_adds_is_worked_by_corral_work(
     of_queue = {f"bull:q:{part}" for part in ("id", "meta", "events", "completed", "failed", "marker", "stalled-check")}
     of_jobs = {f"bull:q:{id}" for name, id in ids.items() if "gone" not in name} | {f"bull:q:{ids['progress']}:logs"}
     assert of_jobs <= left
-    assert left - of_jobs <= of_queue | {"bull:q:pc", "bull:q:stalled"}
+    assert left - of_jobs <= of_queue | {
+        "bull:q:pc",
+        "bull:q:stalled",
+        "bull:q:metrics:completed",
+        "bull:q:metrics:failed",
+    }
 
 
 async def test_data_of_any_json_type_reaches_our_processor_and_comes_back_to_node(
