@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -22,10 +23,12 @@ from corral.version import __version__
 from corral_operator.refusal import ApiError
 
 CALL_TIMEOUT = 8.0
-"""Seconds that one call may take."""
+"""Seconds that one call may take which says nothing else."""
 
 AT_ONCE = 16
 """Calls under way at one time: an operator with a thousand pools must not be a storm to its API server."""
+
+NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
@@ -51,21 +54,21 @@ class Access:
 class Api:
     """A cluster's API. Inside of a pod its ServiceAccount's, else what KUBECONFIG or ~/.kube/config says."""
 
-    def __init__(self, configuration: Configuration, count: Counter) -> None:
+    def __init__(self, configuration: Configuration, count: Counter, agent: str = "corral-operator") -> None:
         self._configuration = configuration
         self._client = ApiClient(configuration)
         # The name in audit logs; the client would give its generator's.
-        self._client.user_agent = f"corral-operator/{__version__}"
+        self._client.user_agent = f"{agent}/{__version__}"
         self._count = count
         self._free = asyncio.Semaphore(AT_ONCE)
 
     @classmethod
-    async def connect(cls, count: Counter) -> "Api":
+    async def connect(cls, count: Counter, agent: str = "corral-operator") -> "Api":
         """Find the cluster; nothing is asked of it yet. Raises ConfigurationError when none is configured.
 
-        `count` is told of every call: verb, resource and HTTP status.
+        `count` is told of every call: verb, resource and HTTP status. `agent` is who asks, for audit logs.
         """
-        return cls(await _configuration(), count)
+        return cls(await _configuration(), count, agent)
 
     async def call(
         self,
@@ -76,11 +79,17 @@ class Api:
         query: Mapping[str, str] | None = None,
         body: Body | None = None,
         content_type: str = "application/json",
+        within: float | None = None,
+        guard: Callable[[], None] | None = None,
     ) -> Any:
-        """One call; gives the answer's JSON. `resource` is what metrics call it. Raises ApiError."""
+        """One call; gives the answer's JSON. `resource` is what metrics call it. Raises ApiError.
+
+        `within`: seconds that it may take, CALL_TIMEOUT by default. `guard` is called right before it is sent, and may raise instead.
+        """
         code = 0
+        within = CALL_TIMEOUT if within is None else within
         try:
-            async with self._free, asyncio.timeout(CALL_TIMEOUT):
+            async with self._free, asyncio.timeout(within):
                 request = await self._client.param_serialize(
                     verb,
                     path,
@@ -89,9 +98,9 @@ class Api:
                     body=body,
                     auth_settings=["BearerToken"],
                 )
-                answer = await self._client.call_api(
-                    *request, _request_timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT)
-                )
+                if guard is not None:
+                    guard()
+                answer = await self._client.call_api(*request, _request_timeout=aiohttp.ClientTimeout(total=within))
                 code = answer.status
                 text = await answer.read()  # type: ignore[no-untyped-call]
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -120,13 +129,31 @@ class Api:
         await self._client.close()  # type: ignore[no-untyped-call]
 
 
+def current_namespace() -> str:
+    """The namespace that a user means who names none: the kubeconfig's context says, or the pod's own; else `default`.
+
+    To be asked after `Api.connect`, which tells what is wrong with a configuration.
+    """
+    if _in_cluster():
+        try:
+            return NAMESPACE_FILE.read_text(encoding="utf-8").strip() or "default"
+        except OSError:
+            return "default"
+    _, active = config.list_kube_config_contexts(os.environ.get("KUBECONFIG"))  # type: ignore[no-untyped-call]
+    return str((active.get("context") or {}).get("namespace") or "default")
+
+
+def _in_cluster() -> bool:
+    return "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ
+
+
 async def _configuration() -> Configuration:
     configuration = Configuration()
     # Its own repeats would hide what the loop has to know. (A number is a count of tries; with 0 it never gives up.)
     configuration.retries = None
     configuration.connection_pool_maxsize = AT_ONCE
     try:
-        if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
+        if _in_cluster():
             config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         else:
             # Named here: the library looks at the environment when it is imported.

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from corral.address import Tls, make_pool, read_address
 from corral.errors import ConfigurationError
 from corral_operator.embedded import EmbeddedServer
 from corral_operator.local_run import LocalRun, local_run
+from corral_operator.noticeboard import Noticeboard
 from corral_operator.pool_file import read_pools
 from corral_operator.sentences import count
 from corral_operator.table import Pool
@@ -54,7 +56,8 @@ def perform(source: str, *, redis: str | None, dry_run: bool) -> int:
 
 async def _keep(pools: Sequence[Pool], url: str, folder: Path, facts: Sequence[str], *, dry_run: bool) -> None:
     view = open_view(sys.stdout)
-    async with local_run(pools, url, folder, os.environ, view, writes=not dry_run) as run:
+    board = Noticeboard(folder, view, time.time() * 1000)
+    async with local_run(pools, url, folder, os.environ, board, writes=not dry_run) as run:
         with view:
             for fact in facts:
                 view.pin(fact)

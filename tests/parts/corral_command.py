@@ -29,9 +29,12 @@ class Ended:
     err: str
 
 
-async def corral(kubeconfig: Path | None, *args: str, home: Path | None = None) -> Ended:
-    """`corral ARGS` on the cluster of a kubeconfig; None: none is named, and there is none in `home`."""
-    async with running(kubeconfig, *args, home=home) as process:
+async def corral(kubeconfig: Path | None, *args: str, home: Path | None = None, temp: Path | None = None) -> Ended:
+    """`corral ARGS` on the cluster of a kubeconfig; None: none is named, and there is none in `home`.
+
+    `temp`: its folder for what is temporary.
+    """
+    async with running(kubeconfig, *args, home=home, temp=temp) as process:
         async with asyncio.timeout(_WITHIN):
             out, err = await process.communicate()
         assert process.returncode is not None
@@ -39,13 +42,17 @@ async def corral(kubeconfig: Path | None, *args: str, home: Path | None = None) 
 
 
 @asynccontextmanager
-async def running(kubeconfig: Path | None, *args: str, home: Path | None = None) -> AsyncIterator[Process]:
+async def running(
+    kubeconfig: Path | None, *args: str, home: Path | None = None, temp: Path | None = None
+) -> AsyncIterator[Process]:
     """The same while it runs; killed at the end of the block if it still does."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
     if kubeconfig is not None:
         env["KUBECONFIG"] = str(kubeconfig)
     if home is not None:
         env["HOME"] = str(home)
+    if temp is not None:
+        env["TMPDIR"] = str(temp)
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "corral", *args), env=env, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe
