@@ -234,3 +234,9 @@ async def test_the_stream_is_trimmed_near_its_target(stage: Stage, settled: str)
     one = {"waiting": new_job(), "delayed": new_job(delay_ms=5000), "duplicated": new_job("mine")}
     await stage.add(one[settled])
     assert await stage.client.xlen(f"{BASE}events") <= 210  # whole nodes of 100 entries are dropped
+
+
+async def test_a_version_that_begins_with_5_is_not_yet_bullmq_5(stage: Stage) -> None:
+    await stage.lay({"meta": {**V6, "version": "bullmq:50.0.0", "paused": "1"}})
+    await stage.add(new_job())
+    assert (await stage.changed())["wait"] == ["1"]

@@ -106,3 +106,17 @@ async def test_a_known_id_without_a_parent_leaves_the_tie_that_is_there(stage: S
     await lay(stage, WAITING, {"mine": job(**LINK), "wait": ["mine"]})
     await stage.add(new_job("mine"))
     assert await stage.changed() == {"id": "1", "events": ["duplicated jobId=mine"]}
+
+
+async def test_one_id_under_two_parents_is_refused_with_its_whole_batch(stage: Stage) -> None:
+    other = json.dumps({"parent": {"key": f"{UP}O", "json": '{"id":"O","queueKey":"bull:up"}'}})
+    await lay(stage, WAITING, {f"{UP}O": job()})
+    batch = [new_job(), child("mine"), new_job("mine", more=other)]
+    assert await refusal(stage, *batch) == add_scripts.Refused(-7, 2)
+    assert await stage.changed() == {}
+
+
+async def test_one_id_twice_under_one_parent_is_one_child(stage: Stage) -> None:
+    await lay(stage, WAITING)
+    assert await stage.add(child("mine"), child("mine"), child(), child()) == ["mine", "mine", "3", "4"]
+    assert (await stage.changed())[f"{P}:dependencies"] == {C1, "bull:q:3", "bull:q:4"}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from corral import scheduler_scripts
 from jobs import NOW, Stage, job
 from schedulers import EVERY, advance, made, pending, record
 
@@ -105,10 +106,29 @@ async def test_calling_it_twice_makes_one(stage: Stage) -> None:
     assert await stage.changed() == {}
 
 
-async def test_a_next_one_that_exists_is_told_and_left_alone(stage: Stage) -> None:
-    await stage.lay(scheduler(), {NEXT_ID: job(data='{"mine":1}'), "id": "3"})
-    assert await advance(stage, ID) is None
-    assert await stage.changed() == {"events": [f"duplicated jobId={NEXT_ID}"]}
+@pytest.mark.parametrize("held", [1, 2, 40])
+async def test_the_schedule_goes_past_slots_that_other_jobs_hold(stage: Stage, held: int) -> None:
+    others = {f"repeat:s:{TAKEN + step * EVERY}": job(data='{"mine":1}') for step in range(1, held + 1)}
+    await stage.lay(scheduler(), others, {"id": "3"})
+    due = TAKEN + (held + 1) * EVERY
+    assert await advance(stage, ID) == f"repeat:s:{due}"
+    changed = await stage.changed()
+    assert (changed["repeat"], changed["delayed"]) == ({"s": due}, {f"repeat:s:{due}": due * 4096})
+    assert not others.keys() & changed.keys()
+
+
+async def test_the_caller_is_asked_for_the_next_time_of_a_pattern_when_a_job_lies_there(stage: Stage) -> None:
+    await stage.lay(scheduler(every=None, pattern="0 3 * * *", offset=0), {f"repeat:s:{NOW + 999}": job()})
+    assert await advance(stage, ID, due=NOW + 999) == scheduler_scripts.TAKEN
+    assert await stage.changed() == {}
+    assert await advance(stage, ID, due=NOW + 1999) == f"repeat:s:{NOW + 1999}"
+
+
+async def test_a_schedule_whose_slots_are_all_held_is_told(stage: Stage) -> None:
+    others = {f"repeat:s:{TAKEN + step * EVERY}": job() for step in range(1, 1001)}
+    await stage.lay(scheduler(), others)
+    assert await advance(stage, ID) == scheduler_scripts.ALL_TAKEN
+    assert await stage.changed() == {}
 
 
 async def test_a_repeatable_job_of_bullmq_5_becomes_a_scheduler_and_keeps_its_data(stage: Stage) -> None:

@@ -18,8 +18,8 @@ META = {"opts.maxLenEvents": "10000", "version": f"corral:{__version__}"}
 OPTS = '{"attempts":3,"n":9007199254740991,"e":[],"correlationId":"c/1"}'
 
 
-async def bury(stage: Stage, *ids: str) -> list[str | int]:
-    return await letter_scripts.bury_jobs(stage.caller, stage.keys, DEAD, NOW, ids)
+async def bury(stage: Stage, *ids: str, dialect: str = "") -> list[str | int]:
+    return await letter_scripts.bury_jobs(stage.caller, stage.keys, DEAD, dialect, NOW, ids)
 
 
 def failed(*ids: str, **fields: str | int) -> dict[str, Any]:
@@ -141,3 +141,70 @@ async def test_a_field_that_cannot_be_read_does_not_stop_the_move(stage: Stage, 
     assert await bury(stage, "5") == ["q.5"]
     assert json.loads(await stage.client.hget("bull:dead:q.5", "opts"))["deadLetter"]["id"] == "5"
     assert await audit(stage.client) == []
+
+
+async def test_the_dialect_that_is_told_says_where_a_paused_queue_keeps_letters(stage: Stage) -> None:
+    await stage.lay(failed("5"), {"bull:dead:meta": {"paused": "1"}})
+    assert await bury(stage, "5", dialect="v5") == ["q.5"]
+    changed = await stage.changed()
+    assert (changed["bull:dead:paused"], "bull:dead:wait" in changed) == (["q.5"], False)
+
+
+async def move_on(stage: Stage, letter_id: str, now: Keys, to: Keys) -> str | int:
+    """A letter fails where it waits, and is moved on."""
+    await stage.client.lrem(f"{now.base}wait", 0, letter_id)
+    await stage.client.zadd(now.failed, {letter_id: NOW})
+    await stage.client.hset(now.job(letter_id), mapping={"failedReason": "again", "finishedOn": NOW})
+    (answer,) = await letter_scripts.bury_jobs(stage.caller, now, to, "", NOW, [letter_id])
+    return answer
+
+
+async def test_a_letter_that_is_moved_on_again_and_again_does_not_grow_and_finds_home(stage: Stage) -> None:
+    other = Keys("other")
+    await stage.lay(failed("5", priority=7))
+    assert await bury(stage, "5") == ["q.5"]
+    sizes = set()
+    for move in range(14):
+        now, to = (DEAD, other) if move % 2 == 0 else (other, DEAD)
+        assert await move_on(stage, "q.5", now, to) == "q.5"
+        assert await letter_scripts.bury_jobs(stage.caller, now, to, "", NOW, ["q.5"]) == ["q.5"]
+        sizes.add(len(await stage.client.hget(to.job("q.5"), "opts")))
+    assert max(sizes) < 700
+    past = json.loads(await stage.client.hget("bull:dead:q.5", "opts"))["deadLetter"]
+    assert (past["queue"], past["id"], past["reason"]) == ("other", "q.5", "again")
+    assert past["home"] == {"queue": "q", "id": "5", "timestamp": NOW - 1000, "priority": 7, "opts": OPTS}
+    assert await letter_scripts.replay_letters(stage.caller, DEAD, "", NOW, ["q.5"]) == [("q", "5")]
+    assert await stage.client.hgetall("bull:q:5") == {
+        name.encode(): str(value).encode() for name, value in job(opts=OPTS, priority=7).items()
+    }
+    assert await audit(stage.client) == []
+
+
+async def test_a_child_that_was_moved_on_comes_home_to_its_parent(stage: Stage) -> None:
+    tie = '{"id":"p","queueKey":"bull:up","idof":true}'
+    await stage.lay(
+        failed("5", parentKey="bull:up:p", parent=tie),
+        {"bull:up:p": job(), "bull:up:p:failed": {"bull:q:5": "why"}, "bull:up:wait": ["p"]},
+    )
+    assert await bury(stage, "5") == ["q.5"]
+    assert await move_on(stage, "q.5", DEAD, Keys("other")) == "q.5"
+    assert await letter_scripts.replay_letters(stage.caller, Keys("other"), "", NOW, ["q.5"]) == [("q", "5")]
+    assert await stage.client.hmget("bull:q:5", "parentKey", "parent") == [b"bull:up:p", tie.encode()]
+
+
+LAST = {
+    "the limit is reached": '{"repeat":{"every":5,"limit":3,"count":3}}',
+    "the end has passed": f'{{"repeat":{{"pattern":"* * * * *","count":1,"endDate":{NOW - 1}}}}}',
+}
+
+
+@pytest.mark.parametrize("why", LAST)
+async def test_the_last_iteration_of_a_scheduler_moves(stage: Stage, why: str) -> None:
+    await stage.lay(failed("repeat:s:500", rjk="s", opts=LAST[why]), {"repeat": {"s": 500}})
+    assert await bury(stage, "repeat:s:500") == ["q.repeat:s:500"]
+
+
+@pytest.mark.parametrize("repeat", ['{"limit":3,"count":2}', f'{{"endDate":{NOW}}}', "{}", "[]", "7"])
+async def test_an_iteration_that_another_may_follow_stays(stage: Stage, repeat: str) -> None:
+    await stage.lay(failed("repeat:s:500", rjk="s", opts=f'{{"repeat":{repeat}}}'), {"repeat": {"s": 500}})
+    assert await bury(stage, "repeat:s:500") == [letter_scripts.OF_SCHEDULER]

@@ -78,6 +78,14 @@ async def test_it_looks_at_so_many_after_those_that_stayed(stage: Stage, place: 
     assert (gone, looked) == ((["4"], 2) if place != "completed" else (["3", "4"], 2))
 
 
+async def test_only_what_it_chose_leaves_a_list_also_when_it_was_said_to_skip_some(stage: Stage) -> None:
+    ages = [1, NOW, 1, 1, NOW, 1, NOW]
+    jobs = {f"j{n}": job(timestamp=age) for n, age in enumerate(ages)}
+    await stage.lay(jobs, {"wait": [*reversed(jobs), "j2"]})
+    assert await clean(stage, "wait", skip=2, most=2) == (["j2", "j3"], 3)
+    assert (await stage.changed())["wait"] == ["j6", "j5", "j4", "j1", "j0", "j2"]
+
+
 async def test_it_removes_no_more_than_asked_and_tells_how_far_it_looked(stage: Stage) -> None:
     await stage.lay({"wait": ["4", "3", "2", "1"], **{id: job(timestamp=1) for id in "124"}, "3": job(timestamp=NOW)})
     assert await clean(stage, "wait", most=2) == (["1", "2"], 2)

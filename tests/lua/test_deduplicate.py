@@ -178,3 +178,18 @@ async def test_a_replaced_job_that_a_flow_has_made_its_child_is_waited_for_no_lo
     changed = await stage.changed()
     assert (changed["bull:up:p:dependencies"], changed["bull:up:waiting-children"]) == (None, None)
     assert (changed["bull:up:wait"], changed["o"]) == (["p"], None)
+
+
+async def test_what_an_owner_that_is_gone_kept_back_is_gone_too(stage: Stage) -> None:
+    await stage.lay({"meta": META, "de:d": "gone", "dn:d": {"name": "old", "data": "{}", "opts": "{}"}})
+    await stage.add(deduplicated(keepLastIfActive=True))
+    assert (await stage.changed())["dn:d"] is None
+    await stage.take()
+    await stage.settle(("1", Complete("null", KEEP_ALL)))
+    assert (await stage.changed())["wait"] is None
+
+
+async def test_a_ttl_of_nothing_extends_nothing(stage: Stage) -> None:
+    await stage.lay({"meta": META, "de:d": Px("o", HOUR // 2), "o": job()})
+    assert await stage.add(deduplicated(ttl=0, extend=True)) == ["o"]
+    assert 0 < await stage.left_ms("de:d") <= HOUR // 2

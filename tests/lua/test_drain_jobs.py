@@ -18,7 +18,7 @@ SETS: list[Place] = ["prioritized", "delayed"]
 
 
 async def drain(stage: Stage, place: Place = "wait", most: int = 1000) -> int:
-    return await admin_scripts.drain_jobs(stage.caller, stage.keys, NOW, place, most)
+    return await admin_scripts.drain_jobs(stage.caller, stage.keys, "", NOW, place, most)
 
 
 @pytest.mark.parametrize("place", LISTS)

@@ -72,3 +72,19 @@ async def test_a_job_that_has_its_id_by_now_stays_as_it_is(stage: Stage) -> None
         "id": "6",
         "events": ["duplicated jobId=own", "completed jobId=1 returnvalue=null prev=active"],
     }
+
+
+async def test_a_job_that_lost_the_id_to_another_starts_nothing(stage: Stage) -> None:
+    kept = {**KEPT, "opts": KEPT_OPTS + "}"}
+    await stage.lay(active("2", "1", deid="d"), {"de:d": "2", "dn:d": kept, "id": "5"})
+    await stage.settle(("1", DONE))
+    assert (await stage.changed()).keys() == {"1", "1:lock", "active", "completed", "events"}
+    await stage.settle(("2", DONE))
+    changed = await stage.changed()
+    assert (changed["wait"], changed["de:d"], changed["dn:d"]) == (["5"], "5", None)
+
+
+async def test_an_id_that_nobody_holds_any_more_lets_the_job_kept_back_follow(stage: Stage) -> None:
+    await stage.lay(active("1", deid="d"), {"dn:d": {**KEPT, "opts": KEPT_OPTS + "}"}, "id": "5"})
+    await stage.settle(("1", DONE))
+    assert (await stage.changed())["wait"] == ["5"]

@@ -13,7 +13,7 @@ PAUSED = {"meta": {"paused": "1"}}
 
 
 async def obliterate(stage: Stage, *, force: bool = False, most: int = 1000) -> int:
-    return await admin_scripts.obliterate_queue(stage.caller, stage.keys, NOW, force, most)
+    return await admin_scripts.obliterate_queue(stage.caller, stage.keys, "", NOW, force, most)
 
 
 def everything() -> dict[str, Any]:

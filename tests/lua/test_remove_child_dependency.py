@@ -20,7 +20,7 @@ def parent(*children: str, **fields: str | int) -> dict[str, Any]:
 
 
 async def untie(stage: Stage) -> int:
-    return await flow_scripts.remove_child_dependency(stage.caller, stage.keys, NOW, "1")
+    return await flow_scripts.remove_child_dependency(stage.caller, stage.keys, "", NOW, "1")
 
 
 async def test_a_child_that_is_untied_is_a_job_like_any_other(stage: Stage) -> None:

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from corral import admin_scripts
+from corral.errors import RedisRefused
 from jobs import NOW, Px, Stage, active, job
 
 PARENT = "bull:up:p"
 
 
 async def remove(stage: Stage, job_id: str = "1", *, children: bool = True) -> int:
-    return await admin_scripts.remove_job(stage.caller, stage.keys, NOW, job_id, children)
+    return await admin_scripts.remove_job(stage.caller, stage.keys, "", NOW, job_id, children)
 
 
 @pytest.mark.parametrize("state", ["completed", "failed", "delayed", "prioritized", "waiting-children"])
@@ -137,3 +138,61 @@ async def test_the_last_open_child_releases_its_parent(stage: Stage) -> None:
     changed = await stage.changed()
     assert changed["bull:up:wait"] == ["p"]
     assert changed["bull:up:events"] == ["waiting jobId=p prev=waiting-children"]
+
+
+DAMAGED = ["wait", "paused", "active", "prioritized", "delayed", "waiting-children", "completed", "failed", "stalled"]
+
+
+@pytest.mark.parametrize("damaged", [*DAMAGED, "events", "bull:up:wait", "bull:up:prioritized", "bull:up:marker"])
+async def test_beside_a_key_of_another_type_nothing_is_changed(stage: Stage, damaged: str) -> None:
+    keys: dict[str, Any] = {"1": job(parentKey=PARENT), "delayed": {"1": 5}, PARENT: job()}
+    await stage.lay(keys, {f"{PARENT}:dependencies": {"bull:q:1"}, "bull:up:waiting-children": {"p": 1}})
+    await stage.client.delete(damaged if damaged.startswith("bull:") else f"bull:q:{damaged}")
+    await stage.lay({damaged: "a text"})
+    with pytest.raises(RedisRefused, match="WRONGTYPE"):
+        await remove(stage)
+    assert await stage.changed() == {}
+
+
+def wide(children: int) -> dict[str, Any]:
+    """p waits for many children in the lists of its own queue, some with a child of their own, among other jobs."""
+    ids = [f"c{number}" for number in range(children)]
+    middle, leaves = ids[::10], [id for number, id in enumerate(ids) if number % 10]
+    keys: dict[str, Any] = {"1": job(), "waiting-children": {"1": 1} | dict.fromkeys(middle, 1)}
+    keys["1:dependencies"] = {f"bull:q:{id}" for id in ids}
+    keys |= {id: job(parentKey="bull:q:1") for id in ids}
+    for id in middle:
+        keys |= {f"{id}:dependencies": {f"bull:q:{id}-low"}, f"{id}-low": job(parentKey=f"bull:q:{id}")}
+    waiting = [f"{id}-low" for id in middle] + leaves
+    # Some jobs of others between them.
+    rows = [part for number, id in enumerate(waiting) for part in ([id, f"other{number}"] if number % 7 == 0 else [id])]
+    return keys | {"wait": rows[::2], "paused": rows[1::4], "active": rows[3::4]}
+
+
+@pytest.mark.parametrize("children", [46, 60, 150])
+async def test_of_many_children_each_goes_and_others_keep_their_order(stage: Stage, children: int) -> None:
+    keys = wide(children)
+    await stage.lay(keys)
+    assert await remove(stage) == 1
+    changed = await stage.changed()
+    events = changed.pop("events")
+    lists = {name: [id for id in keys[name] if "other" in id] for name in ("wait", "paused", "active")}
+    assert {name: changed.pop(name) or [] for name in lists} == lists
+    changed.pop("marker")
+    assert changed == dict.fromkeys(sorted(keys.keys() - lists.keys()))
+    gone = {event.split()[1] for event in events if event.startswith("removed")}
+    assert gone == {f"jobId={id}" for id in keys if "name" in keys[id]}
+    for name in lists:
+        told = {event.split()[1] for event in events if event.startswith("removed") and event.endswith(f"prev={name}")}
+        assert told >= {f"jobId={id}" for id in keys[name] if "other" not in id}
+
+
+async def test_many_children_are_not_searched_for_one_by_one(stage: Stage) -> None:
+    # Each search reads the list: Redis would stand still for as long as the square of their number asks.
+    await stage.lay(wide(300))
+    before = await stage.client.info("commandstats")
+    assert await remove(stage) == 1
+    after = await stage.client.info("commandstats")
+    searches = after["cmdstat_lrem"]["calls"] - before.get("cmdstat_lrem", {"calls": 0})["calls"]
+    # The parents among them have just been released to the end of the list, where they are found at once.
+    assert searches < 50 * 3 + 31 + 3

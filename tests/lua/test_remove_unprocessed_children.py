@@ -32,7 +32,7 @@ def parent(*children: str, **fields: str | int) -> dict[str, Any]:
 
 
 async def remove(stage: Stage) -> None:
-    await flow_scripts.remove_unprocessed_children(stage.caller, stage.keys, NOW, "P")
+    await flow_scripts.remove_unprocessed_children(stage.caller, stage.keys, "", NOW, "P")
 
 
 PLACES: dict[str, tuple[str, Any]] = {
@@ -147,3 +147,12 @@ async def test_a_key_that_is_not_the_queues_own_stops_it_before_anything_is_writ
     with pytest.raises(RedisRefused, match="WRONGTYPE"):
         await remove(stage)
     assert await stage.changed() == {}
+
+
+async def test_many_open_children_go_and_others_keep_their_order(stage: Stage) -> None:
+    ids = [str(number) for number in range(120)]
+    await stage.lay(parent(*(f"{K}{id}" for id in ids)), {f"{K}{id}": job(**link()) for id in ids})
+    await stage.lay({f"{K}wait": ["a", *ids[:60], "b", *ids[60:], "c"]})
+    await remove(stage)
+    changed = await stage.changed()
+    assert (changed[f"{K}wait"], changed["P:dependencies"], changed["wait"]) == (["a", "b", "c"], None, ["P"])

@@ -22,14 +22,14 @@ async def buried(stage: Stage, id: str = "5", more: dict[str, Any] | None = None
     facts = {"failedReason": "why", "finishedOn": NOW - 9, "processedOn": NOW - 20, "atm": 3, "ats": 4}
     dead = job(**facts, **{"opts": OPTS, **fields})
     await stage.lay({id: dead, "failed": {id: NOW - 9}, "id": "9", "meta": META}, more or {})
-    (letter,) = await letter_scripts.bury_jobs(stage.caller, stage.keys, DEAD, NOW, [id])
+    (letter,) = await letter_scripts.bury_jobs(stage.caller, stage.keys, DEAD, "", NOW, [id])
     await stage.changed()
     assert isinstance(letter, str)
     return letter
 
 
-async def replay(stage: Stage, *ids: str) -> list[tuple[str, str] | int]:
-    return await letter_scripts.replay_letters(stage.caller, DEAD, NOW + 5, ids)
+async def replay(stage: Stage, *ids: str, dialect: str = "") -> list[tuple[str, str] | int]:
+    return await letter_scripts.replay_letters(stage.caller, DEAD, dialect, NOW + 5, ids)
 
 
 async def test_a_letter_becomes_the_job_that_it_was(stage: Stage) -> None:
@@ -149,3 +149,10 @@ async def test_a_paused_queue_gets_its_job_without_waking_anybody(stage: Stage) 
     changed = await stage.changed()
     assert changed["wait"] == ["5"]
     assert "marker" not in changed
+
+
+async def test_the_dialect_that_is_told_says_where_a_paused_queue_takes_it_back(stage: Stage) -> None:
+    letter = await buried(stage, more={"meta": {"paused": "1"}})
+    assert await replay(stage, letter, dialect="v5") == [("q", "5")]
+    changed = await stage.changed()
+    assert (changed["paused"], "wait" in changed) == (["5"], False)

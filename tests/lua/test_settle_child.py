@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from corral import flow_scripts
 from corral.lifecycle import Complete, Fail, Retry
 from corral.retention import KEEP_ALL, Keep
 from jobs import NOW, Stage, active, job, released
@@ -232,3 +233,23 @@ async def test_a_parent_field_that_is_no_json_spoils_nothing(stage: Stage) -> No
     await stage.lay(active("1", parentKey=P, parent="{"), family(C1))
     assert (await stage.settle(("1", FAIL))).codes == [0]
     assert (await stage.changed())["failed"] == {"1": NOW}
+
+
+@pytest.mark.parametrize("policy", ["", "fpof", "cpof", "idof", "rdof"])
+@pytest.mark.parametrize("name", ["wait", "prioritized", "delayed", "marker", "events"])
+async def test_a_parent_whose_queue_is_damaged_waits_until_it_is_repaired_and_the_child_untied(
+    stage: Stage, policy: str, name: str
+) -> None:
+    await stage.lay(active("1", **child(policy)), family(C1))
+    await stage.client.delete(f"{UP}{name}")
+    await stage.lay({f"{UP}{name}": "a text"})
+    settled = await stage.settle(("1", Fail("boom", (), KEEP_ALL, False) if policy else DONE))
+    assert settled.codes == [0]
+    assert [f"key {UP}{name} is a string" in trouble for trouble in settled.troubles] == [True]
+    note = {} if policy else {f"{P}:processed": {C1: '{"v":1}'}}
+    assert await ups(stage) == note
+    await stage.client.delete(f"{UP}{name}")
+    await stage.lay()
+    assert await flow_scripts.remove_child_dependency(stage.caller, stage.keys, "", NOW, "1") == 1
+    changed = await ups(stage)
+    assert (changed[f"{UP}waiting-children"], changed[f"{UP}wait"][-1]) == (None, "P")

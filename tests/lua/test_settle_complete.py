@@ -97,6 +97,17 @@ async def test_keep_by_count_keeps_the_newest_of_the_whole_set(stage: Stage) -> 
     assert changed["events"] == ["completed jobId=1 returnvalue=null prev=active", "drained"]
 
 
+async def test_keep_by_count_removes_a_thousand_at_once_the_oldest_first_and_the_rest_later(stage: Stage) -> None:
+    old = {f"o{n}": n for n in range(2500)}
+    await stage.lay(active("1", "2", "3"), {"completed": old, "o0": job(), "o999": job(), "o1000": job()})
+    await stage.settle(("1", done(Keep(2))))
+    changed = await stage.changed()
+    assert set(changed["completed"]) == {"1", *(f"o{n}" for n in range(1000, 2500))}
+    assert (changed["o0"], changed["o999"], "o1000" in changed) == (None, None, False)
+    await stage.settle(("2", done(Keep(2))), ("3", done(Keep(2))))
+    assert set((await stage.changed())["completed"]) == {"2", "3"}
+
+
 @pytest.mark.parametrize(
     ("keep", "left"),
     [

@@ -153,10 +153,28 @@ async def test_when_no_slot_is_free_nothing_changes(stage: Stage) -> None:
 
 async def test_the_slot_of_a_pattern_that_another_job_holds_changes_nothing(stage: Stage) -> None:
     later = DUE + 1000
-    scheduler = {"repeat": {"s": DUE}, "repeat:s": record(), "delayed": {id_of(DUE): SLOT}}
-    await stage.lay({"meta": V6, "id": "0"}, scheduler, pending("s", DUE), {id_of(later): job()})
+    await stage.lay({"meta": V6, "id": "0"}, {id_of(later): job()})
     assert await upsert(stage, due=later, schedule=PATTERN) == -10
     assert await stage.changed() == {}
+
+
+async def test_while_an_iteration_is_pending_the_caller_is_asked_for_a_later_time_of_the_pattern(stage: Stage) -> None:
+    later = DUE + 1000
+    scheduler = {"repeat": {"s": DUE}, "repeat:s": record(), "delayed": {id_of(DUE): SLOT}}
+    await stage.lay({"meta": V6, "id": "0"}, scheduler, pending("s", DUE), {id_of(later): job()})
+    assert await upsert(stage, due=later, schedule=PATTERN) == -12
+    assert await stage.changed() == {}
+
+
+async def test_the_iteration_of_another_scheduler_is_never_overwritten_by_a_record(stage: Stage) -> None:
+    scheduler = {"repeat": {"s": DUE}, "repeat:s": record(), "delayed": {id_of(DUE): SLOT}}
+    await stage.lay({"meta": V6, "id": "0"}, scheduler, pending("s", DUE))
+    assert await upsert(stage, f"s:{DUE}") == -13
+    assert await stage.changed() == {}
+    assert await upsert(stage, f"s:{DUE + 1}") == (f"repeat:s:{DUE + 1}:{NOW}", NOW)
+    # A record that lost its place among the schedulers is in nobody's way.
+    await stage.client.zrem("bull:q:repeat", f"s:{DUE + 1}")
+    assert await upsert(stage, f"s:{DUE + 1}", now=NOW + 1) == (f"repeat:s:{DUE + 1}:{NOW + 1}", NOW + 1)
 
 
 async def test_the_iteration_in_its_own_slot_is_in_nobodys_way(stage: Stage) -> None:

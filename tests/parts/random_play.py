@@ -357,6 +357,9 @@ class Player:
         await scripts.resume_queue(self._caller, self._keys(a))
         return self._keys(a).queue
 
+    async def join(self, a: int, b: int, c: int, d: int) -> str | None:
+        return f"{self._keys(a).queue}: {await orphan_scripts.join_paused(self._caller, self._keys(a), 1 + b % 3)}"
+
     async def limit(self, a: int, b: int, c: int, d: int) -> str | None:
         fields = {"concurrency": (None, 1, 2)[b % 3], "max": (None, 2)[c % 2], "duration": (None, LOCK_MS)[c % 2]}
         await admin_scripts.set_limits(self._caller, self._keys(a), fields)
@@ -383,11 +386,11 @@ class Player:
             case "data":
                 code = await admin_scripts.update_data(caller, keys, id, '"new"')
             case "unlink":
-                code = await flow_scripts.remove_child_dependency(caller, keys, self._now, id)
+                code = await flow_scripts.remove_child_dependency(caller, keys, "", self._now, id)
             case "unlock id":
                 code = await admin_scripts.remove_deduplication_key(caller, keys, "de1", id)
             case _:
-                await flow_scripts.remove_unprocessed_children(caller, keys, self._now, id)
+                await flow_scripts.remove_unprocessed_children(caller, keys, "", self._now, id)
         return f"{deed} {keys.queue} {id} from {self._queue(keys).states(id)}: {code} dialect {dialect!r}"
 
     async def remove(self, a: int, b: int, c: int, d: int) -> str | None:
@@ -395,7 +398,7 @@ class Player:
         id = self._pick(keys, c)
         if id is None:
             return None
-        code = await admin_scripts.remove_job(self._caller, keys, self._now, id, d % 2 == 0)
+        code = await admin_scripts.remove_job(self._caller, keys, "", self._now, id, d % 2 == 0)
         return f"{keys.queue} {id} from {self._queue(keys).states(id)}, children {d % 2 == 0}: {code}"
 
     async def requeue(self, a: int, b: int, c: int, d: int) -> str | None:
@@ -409,9 +412,7 @@ class Player:
         """Drain or clean."""
         keys, where = self._keys(a), PLACES[b % 7]
         if c % 2 and where in ("wait", "paused", "prioritized", "delayed"):
-            return (
-                f"drain {keys.queue} {where}: {await admin_scripts.drain_jobs(self._caller, keys, self._now, where, 3)}"
-            )
+            return f"drain {keys.queue} {where}: {await admin_scripts.drain_jobs(self._caller, keys, '', self._now, where, 3)}"
         gone, _ = await admin_scripts.clean_jobs(self._caller, keys, self._now, where, self._now - d * 100, 3, 9, 0)
         return f"clean {keys.queue} {where}: {gone}"
 
@@ -419,12 +420,12 @@ class Player:
         keys = self._keys(a)
         if b % 2 or "paused" not in self._queue(keys).held("meta"):
             return None
-        if await admin_scripts.obliterate_queue(self._caller, keys, self._now, True, 0) < 0:
+        if await admin_scripts.obliterate_queue(self._caller, keys, "", self._now, True, 0) < 0:
             return None
         # As `Queue.obliterate` does: ids first, then everything.
         for id in [*self._queue(keys).owners, *self._queue(keys).kept]:
             await self._client.delete(f"{keys.base}de:{id}", f"{keys.base}dn:{id}")
-        while await admin_scripts.obliterate_queue(self._caller, keys, self._now, True, 1000) == 1:
+        while await admin_scripts.obliterate_queue(self._caller, keys, "", self._now, True, 1000) == 1:
             pass
         for queue, id in list(self._tokens):
             if queue == keys.queue:
@@ -442,13 +443,15 @@ class Player:
         id = self._pick(keys, b, "failed")
         if id is None:
             return None
-        return f"{keys.queue} {id}: {await letter_scripts.bury_jobs(self._caller, keys, Keys(DEAD), self._now, [id])}"
+        to, dialect = Keys(DEAD), DIALECTS[d % 5]
+        return f"{keys.queue} {id}: {await letter_scripts.bury_jobs(self._caller, keys, to, dialect, self._now, [id])}"
 
     async def replay(self, a: int, b: int, c: int, d: int) -> str | None:
         id = self._pick(Keys(DEAD), a)
         if id is None:
             return None
-        return f"{id}: {await letter_scripts.replay_letters(self._caller, Keys(DEAD), self._now, [id])}"
+        letters, dialect = Keys(DEAD), DIALECTS[d % 5]
+        return f"{id}: {await letter_scripts.replay_letters(self._caller, letters, dialect, self._now, [id])}"
 
     async def lose(self, a: int, b: int, c: int, d: int) -> str | None:
         """A job falls out of its state, and is put back or removed."""
@@ -478,5 +481,5 @@ class Player:
 MOVES = {"add": 6, "flow": 3, "take": 6, "end": 8, "clock": 3, "look_after_one": 3} | dict.fromkeys(
     ("upsert", "move_itself", "renew", "lose_lock", "recover", "forget_ttl", "pause", "resume", "limit", "remove"), 1
 )
-MOVES |= dict.fromkeys(("requeue", "clear", "obliterate", "end_schedule", "lose"), 1) | {"bury": 3, "replay": 3}
+MOVES |= dict.fromkeys(("requeue", "clear", "obliterate", "end_schedule", "lose", "join"), 1) | {"bury": 3, "replay": 3}
 """The names of the moves, and how often each is drawn."""

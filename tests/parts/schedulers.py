@@ -70,7 +70,7 @@ async def advance(
     now: int = NOW,
     dialect: str = "",
     **template: Any,
-) -> str | None:
+) -> str | int | None:
     shape = Template(**(TEMPLATE | template))
     return await scheduler_scripts.advance_scheduler(
         stage.caller, stage.keys, dialect, now, scheduler, job_id, due, every, shape

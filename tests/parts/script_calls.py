@@ -77,7 +77,7 @@ LETTER = '{"deadLetter":{"queue":"q","id":"1","reason":"boom"}}'
 
 
 def _drain(place: Place) -> Act:
-    return lambda caller, keys: admin_scripts.drain_jobs(caller, keys, NOW, place, 2)
+    return lambda caller, keys: admin_scripts.drain_jobs(caller, keys, "", NOW, place, 2)
 
 
 def _clean(place: Place) -> Act:
@@ -163,13 +163,13 @@ GROWING = (
     ScriptCall(
         "bury_jobs",
         "a failed one",
-        lambda c, k: letter_scripts.bury_jobs(c, k, Keys("dead"), NOW, ["2"]),
+        lambda c, k: letter_scripts.bury_jobs(c, k, Keys("dead"), "", NOW, ["2"]),
         ({"failed": {"2": NOW}, "2": FAILED},),
     ),
     ScriptCall(
         "replay_letters",
         "one",
-        lambda c, k: letter_scripts.replay_letters(c, Keys("dead"), NOW, ["q.1"]),
+        lambda c, k: letter_scripts.replay_letters(c, Keys("dead"), "", NOW, ["q.1"]),
         ({"bull:dead:wait": ["q.1"], "bull:dead:q.1": job(opts=LETTER)},),
     ),
     ScriptCall(
@@ -178,6 +178,7 @@ GROWING = (
         lambda c, k: orphan_scripts.put_back_orphans(c, k, "", NOW, ["2"]),
         ({"2": job()},),
     ),
+    ScriptCall("join_paused", "two", lambda c, k: orphan_scripts.join_paused(c, k, 5), (PAUSED, _many("wait", job()))),
 )
 """What adds to the data, and can wait."""
 
@@ -282,36 +283,38 @@ FREEING = (
         lambda c, k: admin_scripts.set_limits(c, k, {"concurrency": None}),
         ({"meta": {"concurrency": "1"}}, WAITING),
     ),
-    ScriptCall("remove_job", "a waiting one", lambda c, k: admin_scripts.remove_job(c, k, NOW, "2", True), (WAITING,)),
+    ScriptCall(
+        "remove_job", "a waiting one", lambda c, k: admin_scripts.remove_job(c, k, "", NOW, "2", True), (WAITING,)
+    ),
     ScriptCall(
         "remove_job",
         "a parent with its children",
-        lambda c, k: admin_scripts.remove_job(c, k, NOW, "P", True),
+        lambda c, k: admin_scripts.remove_job(c, k, "", NOW, "P", True),
         (WITH_CHILDREN,),
     ),
     ScriptCall(
         "remove_job",
         "the last child of a parent",
-        lambda c, k: admin_scripts.remove_job(c, k, NOW, "1", True),
+        lambda c, k: admin_scripts.remove_job(c, k, "", NOW, "1", True),
         (PARENT, {"wait": ["1"], "1": job(**CHILD)}),
     ),
     ScriptCall(
         "remove_unprocessed_children",
         "two",
-        lambda c, k: flow_scripts.remove_unprocessed_children(c, k, NOW, "P"),
+        lambda c, k: flow_scripts.remove_unprocessed_children(c, k, "", NOW, "P"),
         (WITH_CHILDREN,),
     ),
     ScriptCall(
         "remove_child_dependency",
         "the last one",
-        lambda c, k: flow_scripts.remove_child_dependency(c, k, NOW, "1"),
+        lambda c, k: flow_scripts.remove_child_dependency(c, k, "", NOW, "1"),
         (PARENT, {"wait": ["1"], "1": job(**CHILD)}),
     ),
     *(ScriptCall("drain_jobs", place, _drain(place), (_many(place, job()),)) for place in WAITING_PLACES),
     ScriptCall(
         "drain_jobs",
         "the last child of a parent",
-        lambda c, k: admin_scripts.drain_jobs(c, k, NOW, "wait", 9),
+        lambda c, k: admin_scripts.drain_jobs(c, k, "", NOW, "wait", 9),
         (PARENT, {"wait": ["1"], "1": job(**CHILD)}),
     ),
     *(ScriptCall("clean_jobs", place, _clean(place), (_many(place, job()),)) for place in (*WAITING_PLACES, "active")),
@@ -320,13 +323,13 @@ FREEING = (
     ScriptCall(
         "obliterate_queue",
         "all of it",
-        lambda c, k: admin_scripts.obliterate_queue(c, k, NOW, True, 1000),
+        lambda c, k: admin_scripts.obliterate_queue(c, k, "", NOW, True, 1000),
         (PAUSED, NUMBERED, WITH_CHILDREN, {"completed": {"8": 1}, "8": DONE}, active("5")),
     ),
     ScriptCall(
         "obliterate_queue",
         "some of it",
-        lambda c, k: admin_scripts.obliterate_queue(c, k, NOW, False, 1),
+        lambda c, k: admin_scripts.obliterate_queue(c, k, "", NOW, False, 1),
         (PAUSED, _many("completed", DONE)),
     ),
     ScriptCall(

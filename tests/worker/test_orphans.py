@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from audit import audit
-from corral import JobSpec, Orphan, OrphanKind, Queue, State, scripts
+from corral import JobSpec, Orphan, OrphanKind, Queue, State, orphan_scripts, scripts
 from corral.clock import now_ms
 from corral.lifecycle import Complete
 from corral.retention import Keep
@@ -153,6 +153,78 @@ async def test_jobs_that_a_resume_of_bullmq_5_would_lose_are_told_and_saved(
     await async_client.rename("bull:q:paused", "bull:q:wait")
     await async_client.hdel("bull:q:meta", "paused")
     assert {*await async_client.lrange("bull:q:wait", 0, -1)} == {b"first", b"second", b"third"}
+
+
+async def test_a_queue_that_was_resumed_meanwhile_is_not_paused_again(
+    queue: Queue, async_client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await queue.pause()
+    await async_client.hset("bull:q:x", mapping=job())
+    await async_client.hset("bull:q:y", mapping=job())
+    await async_client.rpush("bull:q:paused", "x")
+    await async_client.rpush("bull:q:wait", "y")
+    find = queue.find_orphans
+
+    async def found_before_the_resume() -> list[Orphan]:
+        orphans = await find()
+        await queue.resume()
+        return orphans
+
+    monkeypatch.setattr(queue, "find_orphans", found_before_the_resume)
+    assert await queue.put_back_orphans() == 0
+    assert not await async_client.hexists("bull:q:meta", "paused")
+    assert {*await async_client.lrange("bull:q:wait", 0, -1)} == {b"x", b"y"}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "name", "job_id"),
+    [("bull:q", "z", "k"), ("bull:q", "z", "a:b:c"), ("bull:q:x", "z", "k"), ("bull:q", "z", None)],
+)
+async def test_jobs_of_a_queue_whose_prefix_begins_as_this_ones_keys_are_left_alone(
+    queue: Queue, redis_url: str, async_client: redis.asyncio.Redis, prefix: str, name: str, job_id: str | None
+) -> None:
+    await queue.add("mine")
+    async with Queue(name, redis=redis_url, prefix=prefix) as other:
+        theirs = await other.add("theirs", job_id=job_id)
+        scheduled = await other.upsert_job_scheduler("s", every=60)
+        assert scheduled is not None
+        await async_client.hset("bull:q:repeat:meta", mapping={"name": "of a scheduler called meta", "every": "5"})
+        await async_client.hset("bull:q:repeat:meta:500", mapping=job())
+        assert await queue.find_orphans() == lost("repeat:meta:500")
+        assert await queue.remove_orphaned_jobs() == 1
+        assert await queue.put_back_orphans() == 0
+        assert await other.get_job_state(theirs.id) == State.WAITING
+        assert await other.get_job_state(scheduled.id) == State.WAITING
+
+
+@pytest.mark.parametrize("count", [1, 9, 600])
+async def test_many_are_put_back_and_removed_as_few_are(
+    queue: Queue, async_client: redis.asyncio.Redis, count: int
+) -> None:
+    ids = [f"o{number}" for number in range(count)]
+    await queue.add_bulk([JobSpec("n") for _ in range(1500)])
+    for id in ids:
+        await async_client.hset(f"bull:q:{id}", mapping=job())
+    await async_client.rpush("bull:q:wait", *[f"gone{number}" for number in range(count)])
+    found = await queue.find_orphans()
+    assert {(orphan.job_id, orphan.kind) for orphan in found} == {
+        *((id, OrphanKind.NO_STATE) for id in ids),
+        *((f"gone{number}", OrphanKind.NO_JOB) for number in range(count)),
+    }
+    assert await queue.put_back_orphans() == count
+    assert await async_client.llen("bull:q:wait") == 1500 + 2 * count
+    assert await queue.remove_orphaned_jobs() == count
+    assert await async_client.llen("bull:q:wait") == 1500 + count
+    await async_client.ltrim("bull:q:wait", 1, 0)
+    assert await queue.remove_orphaned_jobs(limit=count) == count
+
+
+async def test_an_id_that_is_told_twice_is_put_back_once(queue: Queue, async_client: redis.asyncio.Redis) -> None:
+    ids = [f"o{number}" for number in range(20)]
+    for id in ids:
+        await async_client.hset(f"bull:q:{id}", mapping=job())
+    assert await orphan_scripts.put_back_orphans(queue._lines, queue.keys, "", 5, [*ids, *ids]) == 20
+    assert await async_client.llen("bull:q:wait") == 20
 
 
 async def test_jobs_in_motion_are_never_taken_for_orphans(queue: Queue) -> None:

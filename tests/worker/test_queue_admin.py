@@ -126,12 +126,11 @@ async def test_a_job_is_removed_unless_it_runs(queue: Queue, client: Any) -> Non
     assert not await queue.remove(job.id)
 
 
-async def test_the_next_job_of_a_scheduler_is_not_removed(queue: Queue, client: Any) -> None:
-    await queue.add("send", job_id="repeat:s:5")
-    await client.hset(f"{BASE}repeat:s:5", "rjk", "s")
-    await client.zadd(f"{BASE}repeat", {"s": 5})
+async def test_the_next_job_of_a_scheduler_is_not_removed(queue: Queue) -> None:
+    job = await queue.upsert_job_scheduler("s", every=3600)
+    assert job is not None
     with pytest.raises(JobOfScheduler, match="remove the scheduler instead"):
-        await queue.remove("repeat:s:5")
+        await queue.remove(job.id)
 
 
 async def test_removing_a_parent_takes_its_children_along_or_not(queue: Queue, client: Any) -> None:
@@ -237,6 +236,26 @@ async def test_a_queue_whose_prefix_holds_signs_of_patterns_is_obliterated_alone
         await client.mset({"b*[l]?:mail:de:x": "1", "bull:mail:de:x": "1", "b_l_:mail:de:x": "1"})
         await queue.obliterate()
     assert set(await dump(client)) == {"bull:mail:de:x", "b_l_:mail:de:x"}
+
+
+async def test_a_queue_below_its_keys_that_is_called_like_a_deduplication_key_survives(
+    queue: Queue, redis_url: str, client: Any
+) -> None:
+    await client.hset(f"{BASE}dn:meta", mapping={"name": "kept back", "data": "{}", "opts": "{}"})
+    await client.mset({f"{BASE}de:user:1": "1", f"{BASE}de:meta:1": "1"})
+    await client.hset(f"{BASE}dn:user:1", "name", "n")
+    async with (
+        Queue("de", redis=redis_url, prefix=BASE[:-1]) as theirs,
+        Queue("z", redis=redis_url, prefix=f"{BASE}dn:x") as deeper,
+    ):
+        for other in (theirs, deeper):
+            await other.add("job")
+        before = {name: value for name, value in (await dump(client)).items() if ":z:" in name}
+        await queue.pause()
+        await queue.obliterate()
+        assert [await other.get_job_state("1") for other in (theirs, deeper)] == [State.WAITING, State.WAITING]
+        assert {name: value for name, value in (await dump(client)).items() if ":z:" in name} == before
+        assert not await client.exists(f"{BASE}dn:meta", f"{BASE}dn:user:1")
 
 
 async def test_deduplication_ids_are_looked_up_and_freed(queue: Queue, client: Any) -> None:

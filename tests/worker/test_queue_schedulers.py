@@ -23,6 +23,7 @@ from corral import (
 )
 from corral.clock import now_ms
 from corral.lifecycle import Complete
+from corral.repeat import Schedule
 from corral.scheduler_work import produce_next
 from corral.scripts import Settlement, Taking
 from running import running
@@ -144,6 +145,71 @@ async def test_a_slot_that_another_job_holds_is_told(queue: Queue, async_client:
     await async_client.zrem("bull:q:repeat", "s")
     with pytest.raises(SchedulerConflict, match="'s' of queue 'q' was not changed"):
         await queue.upsert_job_scheduler("s", pattern="0 0 1 1 *")
+
+
+async def test_a_scheduler_is_not_called_like_the_iteration_of_another(queue: Queue) -> None:
+    job = await queue.upsert_job_scheduler("s", every=HOUR)
+    assert job is not None
+    with pytest.raises(SchedulerConflict, match="a job has the key of its record; use another id"):
+        await queue.upsert_job_scheduler(job.id.removeprefix("repeat:"), every=HOUR)
+
+
+async def test_a_pattern_is_upserted_again_after_its_iteration_was_promoted(
+    queue: Queue, async_client: redis.asyncio.Redis
+) -> None:
+    job = await queue.upsert_job_scheduler("s", pattern="0 0 1 1 *")
+    assert job is not None
+    await job.promote()
+    (taken,) = await take(queue)
+    following = await produce_next(queue._lines, queue.keys, "", taken)
+    for data in (1, 2):
+        again = await queue.upsert_job_scheduler("s", pattern="0 0 1 1 *", data=data)
+        assert again is not None
+        assert (again.id, again.data, again.opts.to_wire()["prevMillis"]) == (following, data, int(again.id[-13:]))
+        assert len(await iterations(async_client)) == 2
+    end = int(again.id[-13:]) / 1000 - 1
+    assert await queue.upsert_job_scheduler("s", pattern="0 0 1 1 *", end_date=end) is None
+
+
+async def test_a_schedule_goes_on_past_jobs_that_were_promoted(queue: Queue) -> None:
+    ahead = (now_ms() // 1000 + 3 * 3600 + 1800) | 1
+    first = await queue.upsert_job_scheduler("s", every=24 * HOUR, offset=ahead % 86400)
+    assert (first and first.id) == f"repeat:s:{ahead * 1000}"
+    await first.promote()
+    (taken,) = await take(queue)
+    assert await produce_next(queue._lines, queue.keys, "", taken) is not None
+    await queue.upsert_job_scheduler("s", every=HOUR, offset=ahead % 3600)
+    for hour in (-3, -2, -1, 1, 2):
+        due = (ahead + hour * 3600) * 1000
+        (taken,) = await take(queue, now=due)
+        assert taken.id == f"repeat:s:{due}"
+        assert await produce_next(queue._lines, queue.keys, "", taken) is not None
+
+
+async def test_a_pattern_goes_on_past_jobs_that_hold_its_next_times(
+    queue: Queue, async_client: redis.asyncio.Redis
+) -> None:
+    job = await queue.upsert_job_scheduler("s", pattern="0 0 1 1 *")
+    assert job is not None
+    await job.promote()
+    (taken,) = await take(queue)
+    due = int(job.id[-13:])
+    years = []
+    for _ in range(40):
+        due = Schedule(pattern="0 0 1 1 *").next_by_pattern(due) or 0
+        years.append(due)
+    for due in years[:3]:
+        await async_client.hset(f"bull:q:repeat:s:{due}", "name", "n")
+    following = await produce_next(queue._lines, queue.keys, "", taken)
+    assert following == f"repeat:s:{years[3]}"
+    found = await queue.get_job(following)
+    assert found is not None
+    assert found.opts.to_wire()["prevMillis"] == years[3]
+    await async_client.zadd("bull:q:repeat", {"s": int(job.id[-13:])})
+    for due in years:
+        await async_client.hset(f"bull:q:repeat:s:{due}", "name", "n")
+    with pytest.raises(SchedulerConflict, match="job scheduler 's' of queue 'q' has ended"):
+        await produce_next(queue._lines, queue.keys, "", taken)
 
 
 @pytest.mark.parametrize("dialect", ["v5", "v6"])

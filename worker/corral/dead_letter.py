@@ -8,6 +8,9 @@ It stands in the job's options as `deadLetter`, a key that every BullMQ client k
     timestamp processedOn finishedOn movedOn    epoch ms
     priority opts                 as they were; `opts` is the text of their JSON
     parentKey parent              of a child, as in its hash
+    home                          of a letter that was moved on: queue, id, timestamp, priority, opts, parentKey and parent
+                                  of the job that it was first, where a replay brings it; then the letter itself has
+                                  neither priority nor opts here
 """
 
 from collections.abc import Mapping

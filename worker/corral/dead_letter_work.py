@@ -19,8 +19,8 @@ class Burials:
     `Queue.move_failed_to_dead_letters` finds it, so nothing is lost.
     """
 
-    def __init__(self, caller: Caller, keys: Keys, to: Keys) -> None:
-        self._caller, self._keys, self._to = caller, keys, to
+    def __init__(self, caller: Caller, keys: Keys, to: Keys, dialect: str) -> None:
+        self._caller, self._keys, self._to, self._dialect = caller, keys, to, dialect
         self._tasks: set[asyncio.Task[None]] = set()
 
     def begin(self, job_id: str) -> None:
@@ -32,7 +32,7 @@ class Burials:
     async def _bury(self, job_id: str) -> None:
         queue, to = self._keys.queue, self._to.queue
         try:
-            (answer,) = await bury_jobs(self._caller, self._keys, self._to, now_ms(), [job_id])
+            (answer,) = await bury_jobs(self._caller, self._keys, self._to, self._dialect, now_ms(), [job_id])
         except RedisUnavailable as error:
             logger.warning("job %s of queue %s stays failed, not moved to %s: %s", job_id, queue, to, error)
             return

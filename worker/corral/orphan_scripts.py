@@ -16,6 +16,11 @@ async def put_back_orphans(caller: Caller, keys: Keys, dialect: str, now_ms: int
     return int(await run(caller, "put_back_orphans", keys, now_ms, dialect, *ids))
 
 
+async def join_paused(caller: Caller, keys: Keys, most: int) -> int:
+    """Move up to `most` jobs from `wait` of a paused queue to the list `paused`; gives how many."""
+    return int(await run(caller, "join_paused", keys, most))
+
+
 async def remove_orphans(caller: Caller, keys: Keys, now_ms: int, ids: Sequence[str]) -> int:
     """Delete jobs without a state, and ids without a job; gives how many."""
     return int(await run(caller, "remove_orphans", keys, now_ms, *ids))

@@ -40,7 +40,7 @@ class QueueAdmin(QueueDoor):
 
         Raises JobLocked when a worker runs it (or one of its children), JobOfScheduler.
         """
-        code = await admin_scripts.remove_job(self._lines, self.keys, now_ms(), job_id, remove_children)
+        code = await admin_scripts.remove_job(self._lines, self.keys, self._dialect, now_ms(), job_id, remove_children)
         if code == 0:
             raise JobLocked(
                 f"job {job_id} of queue {self.name!r} was not removed: a worker runs it, or one of its children"
@@ -91,7 +91,7 @@ class QueueAdmin(QueueDoor):
     async def _drain(self, place: Place) -> int:
         done, left = 0, await self._size(self.keys.base + place)
         while left > done:
-            gone = await admin_scripts.drain_jobs(self._lines, self.keys, now_ms(), place, STEP)
+            gone = await admin_scripts.drain_jobs(self._lines, self.keys, self._dialect, now_ms(), place, STEP)
             if gone == 0:
                 break
             done += gone
@@ -139,6 +139,7 @@ class QueueAdmin(QueueDoor):
 
         force: although jobs run; their workers will find their locks lost. count: how many jobs a step.
         Unlike BullMQ's, it leaves nothing: parents that wait for children, deduplication ids and the rate limit go too.
+        Another queue, whose prefix is this one's base, stays.
         Children in other queues run on and forget their parent; parents there are released when this was their last.
         Raises QueueInUse when the queue is not paused, or runs jobs and `force` was not given. When it breaks off
         midway, call it again.
@@ -149,7 +150,7 @@ class QueueAdmin(QueueDoor):
             pass
 
     async def _obliterate(self, force: bool, most: int) -> bool:
-        code = await admin_scripts.obliterate_queue(self._lines, self.keys, now_ms(), force, most)
+        code = await admin_scripts.obliterate_queue(self._lines, self.keys, self._dialect, now_ms(), force, most)
         if code == -1:
             raise QueueInUse(f"queue {self.name!r} is not paused; call pause() before obliterate()")
         if code == -2:
@@ -162,12 +163,25 @@ class QueueAdmin(QueueDoor):
         """Their keys are listed nowhere: look through all keys, some at a time."""
         pattern = "".join(f"\\{sign}" if sign in "*?[]^\\" else sign for sign in self.keys.base) + "d[en]:*"
         cursor: Any = 0
+        others: dict[bytes, bool] = {}
         while True:
             cursor, found = await self._lines.call("SCAN", cursor, "MATCH", pattern, "COUNT", STEP)
-            if found:
-                await self._lines.call("DEL", *found)
+            own = [key for key in found if not await self._is_of_another_queue(key, others)]
+            if own:
+                await self._lines.call("DEL", *own)
             if int(cursor) == 0:
                 return
+
+    async def _is_of_another_queue(self, key: bytes, known: dict[bytes, bool]) -> bool:
+        """Whether a key is of a queue called `de`, say, whose prefix is this queue's base. `known`: asked before."""
+        parts = key[len(self.keys.base.encode()) :].split(b":")
+        bases = [self.keys.base.encode() + b":".join(parts[:count]) + b":" for count in range(1, len(parts))]
+        for base in bases:
+            if base not in known:
+                is_hash = await self._lines.call("TYPE", base + b"meta") == b"hash"
+                # What a deduplication id `meta` has kept back has a name.
+                known[base] = is_hash and not await self._lines.call("HEXISTS", base + b"meta", "name")
+        return any(known[base] for base in bases)
 
     async def trim_events(self, max_length: int) -> int:
         """Shorten the stream of events to about its newest `max_length`; gives how many went."""

@@ -26,7 +26,7 @@ _WHY: dict[int, tuple[type[CorralError], str]] = {
     letter_scripts.NOT_THERE: (JobNotFound, "it does not exist (any more)"),
     letter_scripts.NOT_FAILED: (JobNotInState, "it is not failed"),
     letter_scripts.OPEN_CHILDREN: (JobNotInState, "it has open children, which would lose it; remove them first"),
-    letter_scripts.OF_SCHEDULER: (JobOfScheduler, "it is the pending iteration of a job scheduler"),
+    letter_scripts.OF_SCHEDULER: (JobOfScheduler, "it is the pending iteration of a job scheduler, which would end"),
     letter_scripts.PARENT_WAITS: (
         JobNotInState,
         "its parent waits for it, and would wait for ever; retry it, remove it, or untie it from its parent",
@@ -54,10 +54,12 @@ class QueueDeadLetters(QueueDoor):
     async def move_to_dead_letters(self, job_id: str, *, to: str) -> Job:
         """Move a failed job to the queue `to`; gives it as it lies there, waiting. Doing it twice moves it once.
 
+        When several jobs of this id were moved, one after another, doing it once more gives the first one's letter.
+
         Raises JobNotFound; JobNotInState when it is not failed, or when a parent or a child hangs on it; JobOfScheduler.
         """
         letters = self._letters(to)
-        (answer,) = await letter_scripts.bury_jobs(self._lines, self.keys, letters, now_ms(), [job_id])
+        (answer,) = await letter_scripts.bury_jobs(self._lines, self.keys, letters, self._dialect, now_ms(), [job_id])
         if isinstance(answer, int):
             kind, why = _WHY[answer]
             raise kind(f"job {job_id} of queue {self.name!r} was not moved to {to!r}: {why}")
@@ -80,7 +82,7 @@ class QueueDeadLetters(QueueDoor):
             return ids
 
         async def move(ids: list[str]) -> list[str | int]:
-            return await letter_scripts.bury_jobs(self._lines, self.keys, letters, now, ids)
+            return await letter_scripts.bury_jobs(self._lines, self.keys, letters, self._dialect, now, ids)
 
         return await _sweep(page, move, _WHY, count)
 
@@ -90,7 +92,7 @@ class QueueDeadLetters(QueueDoor):
         Its options, its timestamp and its log are the old ones, its data and name those of the letter; its attempts
         start anew. Raises JobNotFound; JobNotInState when it runs, is no dead letter, or its old id is taken.
         """
-        (answer,) = await letter_scripts.replay_letters(self._lines, self.keys, now_ms(), [job_id])
+        (answer,) = await letter_scripts.replay_letters(self._lines, self.keys, self._dialect, now_ms(), [job_id])
         if isinstance(answer, int):
             kind, why = _WHY_NO_REPLAY[answer]
             raise kind(f"job {job_id} of queue {self.name!r} was not replayed: {why}")
@@ -116,7 +118,7 @@ class QueueDeadLetters(QueueDoor):
             return ids[::-1]
 
         async def move(ids: list[str]) -> list[tuple[str, str] | int]:
-            return await letter_scripts.replay_letters(self._lines, self.keys, now_ms(), ids)
+            return await letter_scripts.replay_letters(self._lines, self.keys, self._dialect, now_ms(), ids)
 
         return await _sweep(page, move, _WHY_NO_REPLAY, count)
 

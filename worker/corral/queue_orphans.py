@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from corral import orphan_scripts, scripts
+from corral import orphan_scripts
 from corral.clock import now_ms
 from corral.queue_door import QueueDoor
 from corral.script import to_text
 
 BATCH = 500
 """Ids that one call looks at: Redis does nothing else meanwhile."""
+
+REMOVED = 25
+"""Jobs that one call removes: each is looked for in every list once more."""
 
 PAGE = 5000
 
@@ -42,7 +45,11 @@ class QueueOrphans(QueueDoor):
     """See the module's docstring. All of it is safe while workers run: each id is looked at again, in one step."""
 
     async def find_orphans(self) -> list[Orphan]:
-        """Look through all keys of the queue. A job whose worker died is none of them: that is active, and recovered."""
+        """Look through all keys of the queue. A job whose worker died is none of them: that is active, and recovered.
+
+        Nor is what another queue holds whose prefix is this one's base, like `bull:q:other:5`, or a job whose id has
+        one colon, which no BullMQ gives.
+        """
         places = {place: await self._ids(place) for place in (*_LISTS, *_SETS)}
         listed = {id for place in _LISTS for id in places[place]}
         suspects = [id for ids in places.values() for id in await self._without_hash(ids)]
@@ -68,15 +75,17 @@ class QueueOrphans(QueueDoor):
         back = 0
         for ids in _batches(lost, BATCH):
             back += await orphan_scripts.put_back_orphans(self._lines, self.keys, self._dialect, now_ms(), ids)
-        if at_risk:
-            await scripts.pause_queue(self._lines, self.keys, "v5")
-        return back + at_risk
+        saved = 0
+        # Step by step, and none once somebody has resumed the queue.
+        while saved < at_risk and (joined := await orphan_scripts.join_paused(self._lines, self.keys, PAGE)):
+            saved += joined
+        return back + saved
 
     async def remove_orphaned_jobs(self, *, limit: int | None = None) -> int:
         """Delete jobs in no state, and drop ids without a job; gives how many. `limit` = at most so many."""
         orphans = [orphan.job_id for orphan in await self.find_orphans() if orphan.kind is not OrphanKind.AT_RISK]
         gone = 0
-        for ids in _batches(orphans[:limit], BATCH):
+        for ids in _batches(orphans[:limit], REMOVED):
             gone += await orphan_scripts.remove_orphans(self._lines, self.keys, now_ms(), ids)
         return gone
 

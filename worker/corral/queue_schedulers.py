@@ -46,7 +46,8 @@ class QueueSchedulers(QueueDoor):
         name: of the iterations, default the id; data: any JSON value; opts: their options, without `job_id`, `delay`
         and `parent`; `JobOptions.checked(attempts=...)` makes them.
         None: the pattern does not come before the end date, and nothing was changed.
-        Raises InvalidJob; SchedulerConflict when another job has the id of the next iteration.
+        Raises InvalidJob; SchedulerConflict when other jobs have the ids of the next iterations, or of the
+        scheduler's own record.
         """
         repeat = Repeat(every, pattern, tz, limit, start_date, end_date, offset, immediately)
         return await self._upsert(scheduler_id, repeat, JobSpec(name or scheduler_id, data, opts or JobOptions()))
@@ -66,23 +67,30 @@ class QueueSchedulers(QueueDoor):
                 return None
         kept = template_opts(spec.opts)
         row = new_job(spec, now)
-        opts = iteration_opts(kept, schedule.to_wire() | {"count": 1}, scheduler_id, due, now)
-        template = scheduler_scripts.Template(
-            name=row.name,
-            data=row.data,
-            opts=to_json(opts, f"options of job scheduler {scheduler_id!r}"),
-            priority=row.priority,
-            lifo=row.lifo,
-            deduplication=spec.opts.deduplication.id if spec.opts.deduplication else "",
-        )
         kept_opts = to_json(kept, f"options of job scheduler {scheduler_id!r}")
-        made = await scheduler_scripts.upsert_scheduler(
-            self._lines, self.keys, self._dialect, now, scheduler_id, schedule, due, template, kept_opts
-        )
+        tries = 0
+        while True:
+            tries += 1
+            opts = iteration_opts(kept, schedule.to_wire() | {"count": 1}, scheduler_id, due, now)
+            template = scheduler_scripts.Template(
+                name=row.name,
+                data=row.data,
+                opts=to_json(opts, f"options of job scheduler {scheduler_id!r}"),
+                priority=row.priority,
+                lifo=row.lifo,
+                deduplication=spec.opts.deduplication.id if spec.opts.deduplication else "",
+            )
+            made = await scheduler_scripts.upsert_scheduler(
+                self._lines, self.keys, self._dialect, now, scheduler_id, schedule, due, template, kept_opts
+            )
+            if made != scheduler_scripts.TAKEN_AHEAD or due is None or tries == scheduler_scripts.TRIES:
+                break
+            due = schedule.next_by_pattern(due)
+            if due is None:
+                return None
         if isinstance(made, int):
             raise SchedulerConflict(
-                f"job scheduler {scheduler_id!r} of queue {self.name!r} was not changed: jobs with the ids of its next "
-                "iterations exist already; remove them, or use another id"
+                f"job scheduler {scheduler_id!r} of queue {self.name!r} was not changed: {_conflict(made)}"
             )
         job_id, due_ms = made
         delay = max(0, due_ms - now)
@@ -121,6 +129,12 @@ class QueueSchedulers(QueueDoor):
         if job is None:
             raise InvalidJob(f"pattern {repeat.pattern!r} does not come before end_date {repeat.end_date!r}")
         return job
+
+
+def _conflict(code: int) -> str:
+    if code == scheduler_scripts.ID_OF_JOB:
+        return "a job has the key of its record; use another id"
+    return "jobs with the ids of its next iterations exist already; remove them, or use another id"
 
 
 def _check(scheduler_id: str, opts: JobOptions) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Self
 
-from corral.errors import InvalidJob
+from corral.errors import InvalidJob, shown
 from corral.moments import Duration, to_ms
 
 
@@ -19,7 +19,8 @@ def whole(value: Any) -> int | None:
 class Keep:
     """How many finished jobs stay: the newest `count`, none older than `age_s` seconds; None = no bound.
 
-    Both bounds hold for the whole set of finished jobs and are applied when a job with them finishes.
+    Both bounds hold for the whole set of finished jobs and are applied when a job with them finishes:
+    by `count` at most 1000 jobs are removed then, the oldest first, and the rest when the next jobs finish.
     `limit`: at most so many aged jobs are removed per finish (BullMQ's default: 1000).
     """
 
@@ -31,7 +32,7 @@ class Keep:
         for name in ("count", "age_s", "limit"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-                raise InvalidJob(f"Keep({name}=...) takes a whole number from 0 up, got {value!r}")
+                raise InvalidJob(f"Keep({name}=...) takes a whole number from 0 up, got {shown(value)}")
 
     @classmethod
     def for_age(cls, age: Duration, *, count: int | None = None, limit: int | None = None) -> Self:
@@ -70,4 +71,4 @@ def keep_option(value: bool | int | Keep | None) -> Keep | None:
         return value
     if isinstance(value, bool | int):
         return Keep.from_wire(value)
-    raise InvalidJob(f"retention takes True, False, a number of jobs or a Keep, got {value!r}")
+    raise InvalidJob(f"retention takes True, False, a number of jobs or a Keep, got {shown(value)}")

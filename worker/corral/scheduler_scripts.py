@@ -8,7 +8,10 @@ from corral.repeat import Schedule
 from corral.script import Caller, run, to_text
 from corral.version import __version__
 
-TAKEN, ALL_TAKEN = -10, -11
+TAKEN, ALL_TAKEN, TAKEN_AHEAD, ID_OF_JOB = -10, -11, -12, -13
+
+TRIES = 32
+"""Times of a pattern that are tried at most, when jobs have the ids of the first ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +37,11 @@ async def upsert_scheduler(
     template: Template,
     kept_opts: str,
 ) -> tuple[str, int] | int:
-    """Make a scheduler or change it; gives its next iteration's id and ms, or TAKEN or ALL_TAKEN.
+    """Make a scheduler or change it; gives its next iteration's id and ms, or a code.
 
-    due_ms: when that is due; None = counted by `every`. kept_opts: JSON of the template's options in the record.
+    TAKEN, ALL_TAKEN: other jobs have the ids of its next iterations. TAKEN_AHEAD: the same, but one is pending: a job
+    that was promoted lies there; call again with the pattern's next time. ID_OF_JOB: the record would replace a job.
+    due_ms: when the next one is due; None = counted by `every`. kept_opts: JSON of the template's options in the record.
     """
     settings = (
         schedule.every_ms,
@@ -84,8 +89,11 @@ async def advance_scheduler(
     due_ms: int | None,
     every_ms: int | None,
     template: Template,
-) -> str | None:
-    """Make the iteration after `job_id`; gives its id. None: that job is not the pending one, or the next exists."""
+) -> str | int | None:
+    """Make the iteration after `job_id`; gives its id. None: that job is not the pending one.
+
+    TAKEN: a job has the id that `due_ms` makes; call again with the next time. ALL_TAKEN: the same of many by `every`.
+    """
     reply = await run(
         caller,
         "advance_scheduler",
@@ -103,7 +111,7 @@ async def advance_scheduler(
         int(template.lifo),
         template.deduplication,
     )
-    return to_text(reply) or None
+    return reply if isinstance(reply, int) else to_text(reply) or None
 
 
 async def remove_scheduler(caller: Caller, keys: Keys, scheduler_id: str) -> bool:

@@ -9,6 +9,7 @@ end     the last call to Redis, then close the connections
 import asyncio
 import itertools
 import logging
+import threading
 import time
 import uuid
 from collections.abc import Coroutine
@@ -73,10 +74,11 @@ class Shift:
         self._single: list[Line] = []
         self.works = [self._work(Keys(queue, prefix)) for queue in queues]
         self.drain = Drain(self.works, self.executor)
-        self.controls = Controls(self.works, self._lines)
+        self._stopping, self.over = asyncio.Event(), asyncio.Event()
+        self.controls = Controls(self.works, self._lines, self.over)
         for work in self.works:
             work.limit = partial(self.controls.limit, work)
-        self._stopping, self.over = asyncio.Event(), asyncio.Event()
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         self._grace = 30.0
         self._fetchers: list[Fetcher] = []
         self._takers: list[asyncio.Task[None]] = []
@@ -112,6 +114,13 @@ class Shift:
         self._stopping.set()
         self.drain.hurry.set()
 
+    def resize(self, jobs: int) -> None:
+        """Run so many jobs at once from now on. From any thread: a plain processor may ask for it."""
+        if threading.get_ident() == self._thread:
+            self.slots.resize(jobs)
+        elif not self.over.is_set():
+            self._loop.call_soon_threadsafe(self.slots.resize, jobs)
+
     @property
     def stuck(self) -> bool:
         """Whether processors run on that could not be ended."""
@@ -126,7 +135,7 @@ class Shift:
         )
         work.produce = partial(produce_next, self._lines, keys, options.dialect)
         if options.dead_letters is not None:
-            work.burials = Burials(self._lines, keys, Keys(options.dead_letters, keys.prefix))
+            work.burials = Burials(self._lines, keys, Keys(options.dead_letters, keys.prefix), options.dialect)
         line = Line(self._pool)
         self._single.append(line)
         work.settler = Settler(

@@ -13,8 +13,10 @@
 --      10 priority
 --      11 1 = in front
 --      12 deduplication id, '' = none
--- Returns the id of the next iteration; '' = there is none to make: the scheduler is gone, or goes on from another job
--- Events: added, waiting or delayed; duplicated
+-- Returns the id of the next iteration; '' = there is none to make: the scheduler is gone, or goes on from another job.
+--         Or a number, and nothing was made: -10 another job has the id that its due ms gives it, call again with the
+--         next; -11 other jobs have the ids of very many iterations of `every`
+-- Events: added, waiting or delayed
 --
 -- include: own_keys
 -- include: settings
@@ -38,11 +40,12 @@ local due = tonumber(ARGV[7])
 if not due then
   due = due_by_every(every, tonumber(known[5] or nil) or 0, tonumber(known[4] or nil), tonumber(score), now)
 end
+-- A job that was promoted and has ended may lie where the schedule comes now.
+due = first_free(due, ARGV[7] == '' and every, 1000, function(at)
+  return redis.call('EXISTS', P .. base .. ms_text(at)) == 1
+end)
+if not due then return ARGV[7] == '' and -11 or -10 end
 local id = base .. ms_text(due)
-if redis.call('EXISTS', P .. id) == 1 then
-  emit_trimmed(P, settings, 'duplicated', 'jobId', id)
-  return ''
-end
 
 redis.call('ZADD', P .. 'repeat', ms_text(due), scheduler)
 local data = known[2] or (known[6] and '{}' or ARGV[6])

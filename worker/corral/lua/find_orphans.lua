@@ -10,12 +10,13 @@
 
 local P = KEYS[1]
 local found = {}
+local places = places_of(P, ARGV)
 for _, id in ipairs(ARGV) do
-  if is_orphan(P, id) then
+  local place = places[id]
+  if place then
+    if redis.call('EXISTS', P .. id) == 0 then found[#found + 1] = {id, place} end
+  elseif is_lost_job(P, id) then
     found[#found + 1] = {id, ''}
-  elseif redis.call('EXISTS', P .. id) == 0 then
-    local place = place_of(P, id)
-    if place then found[#found + 1] = {id, place} end
   end
 end
 return found

@@ -38,10 +38,12 @@ local function put_back(id)
   end
 end
 
-local moved = 0
-for at = 3, #ARGV do
-  if is_orphan(P, ARGV[at]) then
-    put_back(ARGV[at])
+local moved, ids = 0, {unpack(ARGV, 3)}
+local places = places_of(P, ids)
+for _, id in ipairs(ids) do
+  if not places[id] and is_lost_job(P, id) then
+    put_back(id)
+    places[id] = 'its own'
     moved = moved + 1
   end
 end

@@ -13,21 +13,17 @@
 local P, now = KEYS[1], tonumber(ARGV[1])
 check_own_keys(P, 'events')
 
-local function drop(id)
-  local place = place_of(P, id)
-  if not place then return 0 end
-  leave_state(P, id)
-  return 1
-end
-
-local gone = 0
-for at = 2, #ARGV do
-  local id = ARGV[at]
+local ids, gone = {unpack(ARGV, 2)}, 0
+local places = places_of(P, ids)
+for _, id in ipairs(ids) do
   if redis.call('EXISTS', P .. id) == 0 then
-    gone = gone + drop(id)
-  elseif is_orphan(P, id) and not is_pending_iteration(P, id) then
+    if places[id] then
+      leave_state(P, id)
+      places[id] = nil
+      gone = gone + 1
+    end
+  elseif not places[id] and is_lost_job(P, id) and not is_pending_iteration(P, id) then
     remove_one(P, id, nil, {seen = {}}, now)
-    redis.call('DEL', P .. id .. ':lock')
     gone = gone + 1
   end
 end

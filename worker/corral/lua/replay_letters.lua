@@ -4,6 +4,7 @@
 -- ARGV 1  now, epoch ms
 --      2  prefix of all queues
 --      3  version of this library, written to `meta` of a queue that has none
+--      4  dialect: 'v5', 'v6' or '' (ask the keys)
 --      then the ids of the letters
 -- Returns for each {name of its queue, its old id}, or why nothing was changed: -1 no job hash, -3 it runs or waits for
 --         children, -21 a job with its old id exists, -22 it is no dead letter
@@ -43,6 +44,8 @@ local function replay(id)
   local name, data, opts = unpack(redis.call('HMGET', D .. id, 'name', 'data', 'opts'), 1, 3)
   local origin = origin_of(opts)
   if not origin then return -22 end
+  -- A letter that was moved on goes back to where its job was first.
+  origin = origin.home or origin
   if redis.call('LPOS', D .. 'active', id) or redis.call('ZSCORE', D .. 'waiting-children', id) then return -3 end
   local P = prefix .. ':' .. origin.queue .. ':'
   if redis.call('EXISTS', P .. origin.id) == 1 then return -21 end
@@ -56,7 +59,7 @@ local function replay(id)
   if text_or(origin.parentKey) and text_or(origin.parent) then
     ties = {'parentKey', origin.parentKey, 'parent', origin.parent}
   end
-  put_job(P, settings_of(P, ''), origin.id, job, ties)
+  put_job(P, settings_of(P, ARGV[4]), origin.id, job, ties)
   carry_parts(D .. id, P .. origin.id)
   reopen_child(P .. origin.id, 'failed')
   local prev = leave_queue(id)
@@ -66,5 +69,5 @@ local function replay(id)
 end
 
 local answers = {}
-for at = 4, #ARGV do answers[#answers + 1] = replay(ARGV[at]) end
+for at = 5, #ARGV do answers[#answers + 1] = replay(ARGV[at]) end
 return answers

@@ -21,7 +21,9 @@
 --      18 endDate, epoch ms
 --      19 offset, ms; 13 to 19: '' = none
 -- Returns {id, due ms} of the next iteration. Or one number, and nothing was changed:
---         -10 another job has the id of the next iteration, -11 the same for every one of many iterations
+--         -10 another job has the id of the next iteration, -11 the same for every one of many iterations,
+--         -12 as -10, of a scheduler that has a pending one: ask for the pattern's next time,
+--         -13 the scheduler's id would put its record in place of a job
 -- Events: added, waiting or delayed
 --
 -- include: own_keys
@@ -68,6 +70,8 @@ end
 
 local score = redis.call('ZSCORE', P .. 'repeat', scheduler)
 local previous = score and tonumber(score)
+-- A job whose id begins with `repeat:`, like an iteration of a scheduler whose id is the rest.
+if not score and redis.call('HEXISTS', record, 'timestamp') == 1 then return -13 end
 local pending = score and 'repeat:' .. scheduler .. ':' .. score
 local place = pending and redis.call('EXISTS', P .. pending) == 1 and find_pending(pending)
 local kept = redis.call('HMGET', record, 'every', 'offset', 'ic')
@@ -85,14 +89,8 @@ local function taken(at)
   local id = iteration_id(at)
   return redis.call('EXISTS', P .. id) == 1 and not (place and id == pending)
 end
-if taken(due) then
-  if not every then return -10 end
-  for step = 1, 33 do
-    if step == 33 then return -11 end
-    due = due + every
-    if not taken(due) then break end
-  end
-end
+due = first_free(due, every, 33, taken)
+if not due then return every and -11 or place and -12 or -10 end
 
 if place then remove_pending(pending, place) end
 local fields = {'name', ARGV[6], 'offset', ms_text(grid), 'ic', kept[3] or '1'}

@@ -16,7 +16,8 @@ local function trim_job(P, set, id, now)
   delete_job(J)
 end
 
--- `keep` is `count:age:limit`, parts empty when there is no bound; '' keeps all.
+-- `keep` is `count:age:limit`, parts empty when there is no bound; '' keeps all. What is beyond a thousand at once goes
+-- with the next ends: a script holds up everybody.
 local function retain(P, set, keep, now)
   local count, age, limit = string.match(keep, '^(%d*):(%d*):(%d*)$')
   count, age, limit = tonumber(count), tonumber(age), tonumber(limit)
@@ -27,7 +28,10 @@ local function retain(P, set, keep, now)
     end
   end
   if count then
-    for _, id in ipairs(redis.call('ZREVRANGE', set, count, -1)) do trim_job(P, set, id, now) end
+    local surplus = math.min(redis.call('ZCARD', set) - count, 1000)
+    if surplus > 0 then
+      for _, id in ipairs(redis.call('ZRANGE', set, 0, surplus - 1)) do trim_job(P, set, id, now) end
+    end
   end
 end
 
@@ -55,7 +59,7 @@ local function let_go(P, settings, id, token, deduplication_id, now)
   local code = leave_active(P, id, token)
   if code == 0 and deduplication_id then
     attempt('deduplication id ' .. deduplication_id, free_deduplication, P, id, deduplication_id)
-    attempt('job kept back by ' .. deduplication_id, add_kept_back, P, settings, deduplication_id, now)
+    attempt('job kept back by ' .. deduplication_id, add_kept_back, P, settings, deduplication_id, id, now)
   end
   return code
 end

@@ -34,11 +34,17 @@ local function carry_parts(from, to)
   end
 end
 
--- Where a letter came from, as its options say: queue, id and all the rest; nil: the job is no letter.
+local function names_a_job(origin)
+  if type(origin) ~= 'table' or type(origin.queue) ~= 'string' or type(origin.id) ~= 'string' then return false end
+  return origin.id ~= '' and string.find(origin.queue, '^[^:]+$') ~= nil
+end
+
+-- Where a letter came from, as its options say: queue, id and all the rest; nil: the job is no letter. `home` is there
+-- when it was a letter there already.
 local function origin_of(opts)
   local readable, options = pcall(cjson.decode, opts or '')
   local origin = readable and type(options) == 'table' and options.deadLetter
-  if type(origin) ~= 'table' or type(origin.queue) ~= 'string' or type(origin.id) ~= 'string' then return nil end
-  if origin.id == '' or not string.find(origin.queue, '^[^:]+$') then return nil end
+  if not names_a_job(origin) then return nil end
+  if not names_a_job(origin.home) then origin.home = nil end
   return origin
 end

@@ -25,6 +25,15 @@ local function due_by_every(every, offset, start, previous, now)
   return due, offset > 0 and offset or due % every
 end
 
+-- The first ms that is not `in_use`, of so many tries, one `every` apart (nil: only `due` itself); nil = there is none.
+local function first_free(due, every, tries, in_use)
+  for _ = 1, tries do
+    if not in_use(due) then return due end
+    if not every then return nil end
+    due = due + every
+  end
+end
+
 local function ms_text(ms)
   return string.format('%.0f', ms)
 end
