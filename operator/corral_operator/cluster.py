@@ -7,7 +7,7 @@ Permissions for exactly this are in the chart's operator role.
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -24,20 +24,36 @@ PAGE = 500
 LONGEST_NOTE = 1000
 """Characters of an event; the API server takes 1,024 bytes."""
 
+WRITE_TIMEOUT = 5.0
+"""Seconds that a write may take: with a Lease's 6 s for beginning one, over before another operator may write."""
+
 
 class Cluster:
     """`namespaces`: only these; empty is all of them. With `writes` False nothing is ever written (a dry run).
 
-    `in_cluster`: this process is a pod of the cluster.
+    `in_cluster`: this process is a pod of the cluster. `leads` is asked right before each write: False while another
+    operator is the one that writes.
     """
 
     def __init__(
-        self, api: Api, namespaces: Sequence[str] = (), *, writes: bool = True, in_cluster: bool = False
+        self,
+        api: Api,
+        namespaces: Sequence[str] = (),
+        *,
+        writes: bool = True,
+        in_cluster: bool = False,
+        leads: Callable[[], bool] = lambda: True,
     ) -> None:
         self._api = api
         self._namespaces = tuple(namespaces)
-        self.writes = writes
+        self._writes = writes
+        self._leads = leads
         self.in_cluster = in_cluster
+
+    @property
+    def writes(self) -> bool:
+        """Whether anything may be written at this moment."""
+        return self._writes and self._leads()
 
     # --- reads ---
 
@@ -121,7 +137,7 @@ class Cluster:
 
     async def scale(self, key: Key, replicas: int) -> int:
         """Ask for so many replicas; gives the Deployment's new version."""
-        answer = await self._api.call(
+        answer = await self._write(
             "PATCH",
             f"{_deployment(key)}/scale",
             "deployments/scale",
@@ -133,7 +149,7 @@ class Cluster:
 
     async def write_status(self, pool: Pool, status: Mapping[str, Any]) -> Pool:
         """Replace the whole status; 409 when it is not that pool any more."""
-        answer = await self._api.call(
+        answer = await self._write(
             "PATCH",
             f"/apis/{API_VERSION}/namespaces/{pool.key.namespace}/workerpools/{pool.key.name}/status",
             "workerpools/status",
@@ -151,7 +167,7 @@ class Cluster:
     async def tell(self, pool: Pool, reason: str, text: str, *, warning: bool = False) -> None:
         """An event on the pool, for `kubectl describe`."""
         now = stamp(time.time() * 1000)
-        await self._api.call(
+        await self._write(
             "POST",
             f"/api/v1/namespaces/{pool.key.namespace}/events",
             "events",
@@ -180,7 +196,7 @@ class Cluster:
 
     async def _apply(self, body: Mapping[str, Any], manager: str, *, force: bool) -> Any:
         metadata = body["metadata"]
-        return await self._api.call(
+        return await self._write(
             "PATCH",
             _deployment(Key(metadata["namespace"], metadata["name"])),
             "deployments",
@@ -188,6 +204,13 @@ class Cluster:
             body=body,
             content_type=APPLY,
         )
+
+    async def _write(self, verb: str, path: str, resource: str, **what: Any) -> Any:
+        return await self._api.call(verb, path, resource, within=WRITE_TIMEOUT, guard=self._check, **what)
+
+    def _check(self) -> None:
+        if not self.writes:
+            raise ApiError(409, "NotLeading", "another operator may hold the lease by now; nothing was written")
 
 
 def _deployment(key: Key) -> str:

@@ -15,8 +15,8 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "operator",
         help="size the WorkerPools of a Kubernetes cluster",
         description="Watch WorkerPools, read their queues, and set the replicas of their Deployments, until SIGTERM. "
-        "Settings come from the environment: KUBECONFIG, CORRAL_NAMESPACES, CORRAL_PORT, CORRAL_LOG_FORMAT, "
-        "CORRAL_LOG_LEVEL.",
+        "Settings come from the environment: KUBECONFIG, CORRAL_NAMESPACES, CORRAL_LEASE, CORRAL_PORT, "
+        "CORRAL_LOG_FORMAT, CORRAL_LOG_LEVEL.",
     )
     operator.add_argument(
         "--namespace",

@@ -11,10 +11,15 @@ from corral_operator.table import Pool
 
 
 class Door(Protocol):
-    """`writes` False: a dry run, nothing is to be changed. `in_cluster`: we are a pod, though in another namespace."""
+    """`writes` False: a dry run, or another operator leads; nothing is to be changed at this moment.
 
-    writes: bool
+    `in_cluster`: we are a pod, though in another namespace.
+    """
+
     in_cluster: bool
+
+    @property
+    def writes(self) -> bool: ...
 
     async def pools(self) -> tuple[list[Pool], int]:
         """All pools, and the version that the list is of."""

@@ -8,6 +8,7 @@
     corral_pool_oldest_job_seconds{namespace,pool}   gauge      how long the oldest ready job waits; 0 without one
     corral_pool_condition{namespace,pool,condition}  gauge      1 True, 0 False; absent when Unknown
     corral_pools                                     gauge      pools that the operator serves
+    corral_operator_leader                           gauge      1 while this operator writes, 0 while it stands by
     corral_decisions_total{reason}                   counter    decisions, by their reason
     corral_scale_writes_total{direction}             counter    writes of a number of replicas: up, down
     corral_api_calls_total{verb,resource,code}       counter    calls to the API server that were answered or failed
@@ -18,14 +19,18 @@
 
 Beside them `process_*` and `python_*`. What is not known of a pool has no series: no stale number, and no zero. That is
 why the pools' gauges are made when they are asked for, out of the last report of each; a tick then costs nothing.
+
+Every operator that stands by decides and shows all of it too, and writes nothing: the leader's numbers are those beside
+`corral_operator_leader 1`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Counter,
+    Gauge,
     GCCollector,
     Histogram,
     Info,
@@ -68,6 +73,7 @@ class OperatorMetrics:
         self._redis = self._histogram("corral_redis_read_seconds", "One look at the queues of one Redis.")
         self._lag = self._histogram("corral_tick_lag_seconds", "How late a tick began.")
         Info("corral_operator_build", "The version that runs.", registry=registry).info({"version": __version__})
+        self._leader = Gauge("corral_operator_leader", "1 while this operator writes.", registry=registry)
         self._decided = {reason: self._decisions.labels(reason.value) for reason in Reason}
         self._directions = {direction: self._scaled.labels(direction) for direction in DIRECTIONS}
 
@@ -76,6 +82,10 @@ class OperatorMetrics:
 
     def _histogram(self, name: str, text: str) -> Histogram:
         return Histogram(name, text, registry=self.registry, buckets=SECONDS)
+
+    def leads(self, writes: Callable[[], bool]) -> None:
+        """`writes` says at each look at the page whether this operator writes."""
+        self._leader.set_function(writes)
 
     def pool_seen(self, namespace: str, name: str, report: Report) -> None:
         """What is known of a pool now, in place of what was."""

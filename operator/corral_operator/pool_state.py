@@ -139,6 +139,17 @@ class PoolState:
         if self.stirred:
             self.wake(now_s)
 
+    def take_over(self, now_s: float) -> None:
+        """This operator writes from now on: what another one wrote counts, and not what was only wished here.
+
+        As after a restart, but for what was learned meanwhile.
+        """
+        self.memory = self.told = self.own_generation = None
+        self.scaled = kept(self.pool.status).scaled
+        self.reported_at = self.rendered_at = self.mute_until = self.not_before = float("-inf")
+        self.failures = 0
+        self.wake(now_s)
+
     def take(self, pool: Pool) -> bool:
         """The newest version of the pool; True when its spec is another one, and so is to be looked at now."""
         changed = pool.generation != self.pool.generation

@@ -64,6 +64,14 @@ class Reconciler:
         await self.roster.sync(self._door)
         self._unsettled = True
 
+    async def take_over(self) -> None:
+        """This operator writes from now on: see what the one before it has left, and begin there. Raises ApiError."""
+        await self.sync()
+        now_s = self._clock()
+        for state in self.roster:
+            state.take_over(now_s)
+        self._woken.set()
+
     async def run(self) -> None:
         """Until cancelled; `sync` comes first."""
         while True:

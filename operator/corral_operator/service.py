@@ -3,13 +3,16 @@
 import asyncio
 import logging
 import signal
+import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from uuid import uuid4
 
 from corral.health import HealthServer, Vitals, turn
 from corral_operator.api import Api
 from corral_operator.cluster import Cluster
 from corral_operator.handlers import Watch
+from corral_operator.leader import Leader
 from corral_operator.metrics import OperatorMetrics
 from corral_operator.pool_state import PoolState
 from corral_operator.reconcile import Reconciler
@@ -30,9 +33,10 @@ async def keep(settings: OperatorSettings) -> None:
     """Until SIGTERM or Ctrl-C. Raises ConfigurationError for a set-up that cannot work, WatchEndedError."""
     metrics, vitals = OperatorMetrics(), Vitals(settings.livez_stall)
     api = await Api.connect(metrics.api_call)
+    leader = await _leader(settings, metrics)
     health = HealthServer(vitals, metrics.render, port=settings.port)
     health.start()
-    work = asyncio.create_task(_work(api, settings, metrics, vitals))
+    work = asyncio.create_task(_work(api, leader, settings, metrics, vitals))
     turning = asyncio.create_task(turn(vitals))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -61,12 +65,26 @@ async def look_once(settings: OperatorSettings) -> Sequence[PoolState]:
         await api.close()
 
 
-def _cluster(api: Api, settings: OperatorSettings) -> Cluster:
-    return Cluster(api, settings.namespaces, writes=not settings.dry_run, in_cluster=settings.in_cluster)
+def _cluster(api: Api, settings: OperatorSettings, leader: Leader | None = None) -> Cluster:
+    leads = (lambda: True) if leader is None else leader.writes
+    return Cluster(api, settings.namespaces, writes=not settings.dry_run, in_cluster=settings.in_cluster, leads=leads)
 
 
-async def _work(api: Api, settings: OperatorSettings, metrics: OperatorMetrics, vitals: Vitals) -> None:
-    reconciler = Reconciler(_cluster(api, settings), metrics)
+async def _leader(settings: OperatorSettings, metrics: OperatorMetrics) -> Leader | None:
+    """None for one that needs none: it is alone, or writes nothing anyway."""
+    if settings.lease is None or settings.dry_run:
+        return None
+    # In a pod the host's name is the pod's; what follows tells one process there from the next.
+    me = f"{socket.gethostname()}_{uuid4().hex[:12]}"
+    return Leader(await Api.connect(metrics.api_call), *settings.lease, me)
+
+
+async def _work(
+    api: Api, leader: Leader | None, settings: OperatorSettings, metrics: OperatorMetrics, vitals: Vitals
+) -> None:
+    cluster = _cluster(api, settings, leader)
+    metrics.leads(lambda: cluster.writes)
+    reconciler = Reconciler(cluster, metrics)
     died = asyncio.Event()
     watch = Watch(
         api.access,
@@ -88,11 +106,20 @@ async def _work(api: Api, settings: OperatorSettings, metrics: OperatorMetrics, 
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(reconciler.run())
+            if leader is not None:
+                group.create_task(leader.run(reconciler.take_over))
             group.create_task(_until(died))
     except BaseExceptionGroup as group_error:
         raise group_error.exceptions[0] from None
     finally:
-        await asyncio.gather(reconciler.close(), watch.stop())
+        await asyncio.gather(_close(reconciler, leader), watch.stop())
+
+
+async def _close(reconciler: Reconciler, leader: Leader | None) -> None:
+    """First our own writes end, then another operator may begin."""
+    await reconciler.close()
+    if leader is not None:
+        await leader.close()
 
 
 async def _until(died: asyncio.Event) -> None:

@@ -29,6 +29,8 @@ OPERATOR = {
     ("", "pods", "list"),
     ("", "events", "create"),
 }
+# Where the release is, and to one name.
+LEASE = {("coordination.k8s.io", "leases", verb) for verb in ("get", "create", "update")}
 AGGREGATE = "rbac.authorization.k8s.io/aggregate-to-"
 KINDS = ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
 
@@ -43,6 +45,11 @@ def _rights(roles: Iterable[Manifest]) -> set[tuple[str, str, str]]:
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
+
+
+def _of_pools(objects: list[Manifest], kind: str) -> list[Manifest]:
+    """Without what is there for the Lease."""
+    return [one for one in of_kind(objects, kind) if one["metadata"]["name"] != "corral-operator"]
 
 
 def _for_people(role: Manifest) -> set[str]:
@@ -61,13 +68,13 @@ def test_for_the_whole_cluster_the_operator_has_one_cluster_role(chart: Chart) -
     assert binding["subjects"] == [
         {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
     ]
-    assert not of_kind(objects, "Role") + of_kind(objects, "RoleBinding")
+    assert _of_pools(objects, "Role") + _of_pools(objects, "RoleBinding") == []
 
 
 @pytest.mark.parametrize("namespaces", [[], ["team-a"], ["team-a", "team-b"]])
 def test_for_namespaces_it_has_a_role_in_each_and_nothing_for_the_cluster(chart: Chart, namespaces: list[str]) -> None:
     objects = chart.objects({"scope": "namespaces", "namespaces": namespaces})
-    roles, bindings = of_kind(objects, "Role"), of_kind(objects, "RoleBinding")
+    roles, bindings = _of_pools(objects, "Role"), _of_pools(objects, "RoleBinding")
     for found in (roles, bindings):
         assert [one["metadata"]["namespace"] for one in found] == (namespaces or ["corral-system"])
     for role, binding in zip(roles, bindings, strict=True):
@@ -77,6 +84,20 @@ def test_for_namespaces_it_has_a_role_in_each_and_nothing_for_the_cluster(chart:
             ("corral-operator", "corral-system")
         ]
     assert not of_kind(objects, "ClusterRole") + of_kind(objects, "ClusterRoleBinding")
+
+
+@pytest.mark.parametrize("scope", ["cluster", "namespaces"])
+def test_it_may_use_one_lease_and_that_in_its_own_namespace(chart: Chart, scope: str) -> None:
+    objects = chart.objects({"scope": scope, "namespaces": ["team-a"] if scope == "namespaces" else []})
+    (role,) = [one for one in of_kind(objects, "Role") if one["metadata"]["name"] == "corral-operator"]
+    (binding,) = [one for one in of_kind(objects, "RoleBinding") if one["metadata"]["name"] == "corral-operator"]
+    (rule,) = role["rules"]
+    assert rule.pop("resourceNames") == ["corral-operator"]
+    assert _rights([role]) == LEASE
+    assert role["metadata"]["namespace"] == binding["metadata"]["namespace"] == "corral-system"
+    assert binding["roleRef"] == {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "corral-operator"}
+    told = chart.container({"scope": scope})["env"][0]
+    assert told == {"name": "CORRAL_LEASE", "value": "corral-system/corral-operator"}
 
 
 def test_people_may_do_to_pools_what_they_may_do_to_deployments(chart: Chart) -> None:
@@ -111,7 +132,7 @@ def test_the_pod_and_the_rights_are_of_one_service_account(
         pod = only(objects, "Deployment")["spec"]["template"]["spec"]
         assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == (name, True)
         bindings = [one for one in objects if one["kind"].endswith("Binding")]
-        assert [subject["name"] for one in bindings for subject in one["subjects"]] == [name]
+        assert [subject["name"] for one in bindings for subject in one["subjects"]] == [name, name]
 
 
 def test_the_service_account_takes_annotations_and_hands_its_token_to_nobody_else(chart: Chart) -> None:

@@ -24,12 +24,14 @@ INSTALLATIONS: dict[str, dict[str, Any]] = {
     "one namespace": {"scope": "namespaces"},
     "some namespaces": {"scope": "namespaces", "namespaces": ["team-a", "team-b", "123"]},
     "without the rest": {
+        "replicaCount": 1,
         "crds": {"enabled": False},
         "metricsService": {"create": False},
         "serviceAccount": {"create": False, "name": "mine"},
     },
     "everything": {
         "dryRun": True,
+        "replicaCount": 3,
         "image": {"repository": "registry.example/corral", "digest": DIGEST, "pullPolicy": "Always"},
         "imagePullSecrets": [{"name": "registry"}],
         "log": {"format": "text", "level": "debug"},

@@ -37,7 +37,7 @@ def test_the_manifest_is_fresh(helm: Helm, tmp_path: Path, shipped: list[Manifes
 
 
 def test_the_namespace_comes_first_and_then_the_resource(shipped: list[Manifest]) -> None:
-    assert [one["kind"] for one in shipped[:3]] == ["Namespace", "CustomResourceDefinition", "ServiceAccount"]
+    assert [one["kind"] for one in shipped[:3]] == ["Namespace", "CustomResourceDefinition", "PodDisruptionBudget"]
     assert shipped[0]["metadata"]["name"] == "corral-system"
     assert {one["metadata"].get("namespace", "corral-system") for one in shipped} == {"corral-system"}
 

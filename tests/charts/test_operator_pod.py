@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chart import only
+from chart import of_kind, only
 
 if TYPE_CHECKING:
     from chart import Chart
@@ -59,10 +59,23 @@ def test_the_pod_writes_nowhere_but_to_a_small_tmp_in_memory(chart: Chart) -> No
     assert (spec["securityContext"]["runAsUser"], spec["securityContext"]["runAsGroup"]) == (65532, 65532)
 
 
-def test_one_operator_at_a_time_that_ends_within_ten_seconds(chart: Chart) -> None:
+def test_two_operators_that_are_never_both_away_and_end_within_ten_seconds(chart: Chart) -> None:
     deployment = only(chart.objects(), "Deployment")["spec"]
-    assert (deployment["replicas"], deployment["strategy"]) == (1, {"type": "Recreate"})
+    one_more = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    assert (deployment["replicas"], deployment["strategy"]) == (2, one_more)
+    (spread,) = deployment["template"]["spec"]["topologySpreadConstraints"]
+    # Soft: on a cluster of one node both run there.
+    assert (spread["topologyKey"], spread["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "ScheduleAnyway")
+    assert spread["labelSelector"] == deployment["selector"]
+    budget = only(chart.objects(), "PodDisruptionBudget")["spec"]
+    assert budget == {"maxUnavailable": 1, "selector": deployment["selector"]}
     assert deployment["template"]["spec"]["terminationGracePeriodSeconds"] == 10
+
+
+def test_one_operator_alone_stands_in_the_way_of_no_drain(chart: Chart) -> None:
+    objects = chart.objects({"replicaCount": 1})
+    assert only(objects, "Deployment")["spec"]["replicas"] == 1
+    assert not of_kind(objects, "PodDisruptionBudget")
 
 
 def test_the_probes_ask_what_the_operator_answers(chart: Chart) -> None:
@@ -93,7 +106,11 @@ def test_the_operator_is_told_what_to_serve(chart: Chart, values: dict[str, Any]
 def test_the_environment_is_the_charts_and_then_the_users(chart: Chart) -> None:
     more = [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}, {"name": "N", "value": "1"}]
     container = chart.container({"log": {"level": "debug"}, "extraEnv": more})
-    ours = [{"name": "CORRAL_LOG_FORMAT", "value": "json"}, {"name": "CORRAL_LOG_LEVEL", "value": "debug"}]
+    ours = [
+        {"name": "CORRAL_LEASE", "value": "corral-system/corral-operator"},
+        {"name": "CORRAL_LOG_FORMAT", "value": "json"},
+        {"name": "CORRAL_LOG_LEVEL", "value": "debug"},
+    ]
     assert container["env"] == ours + more
 
 

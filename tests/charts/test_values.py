@@ -18,6 +18,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"scope": "namespaces", "namespaces": ["a", "a"]}, "at '/namespaces'"),
     ({"crds": {"enable": True}}, "'enable' not allowed"),
     ({"dryRun": "false"}, "at '/dryRun'"),
+    ({"replicaCount": "2"}, "at '/replicaCount'"),
+    ({"replicaCount": -1}, "at '/replicaCount'"),
     ({"image": {"tga": "1"}}, "'tga' not allowed"),
     ({"image": {"tag": 1.1}}, "at '/image/tag'"),
     ({"image": {"repository": ""}}, "at '/image/repository'"),
@@ -46,6 +48,7 @@ def test_a_wrong_value_is_refused_by_its_name(chart: Chart, values: dict[str, An
     [
         ({"namespaces": ["team-a"]}, "namespaces: they hold only with scope: namespaces"),
         ({"serviceAccount": {"create": False}}, "serviceAccount.name: name the ServiceAccount to use"),
+        ({"extraEnv": [{"name": "CORRAL_LEASE", "value": "a/b"}]}, "extraEnv: CORRAL_LEASE is the chart's"),
         ({"extraEnv": [{"name": "CORRAL_LOG_LEVEL", "value": "debug"}]}, "extraEnv: CORRAL_LOG_LEVEL is the chart's"),
         ({"extraEnv": [{"name": "CORRAL_NAMESPACES", "value": "a"}]}, "extraEnv: CORRAL_NAMESPACES is the chart's"),
         ({"extraEnv": [{"name": "CORRAL_PORT", "value": "9000"}]}, "extraEnv: CORRAL_PORT is the chart's"),

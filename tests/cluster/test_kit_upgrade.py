@@ -28,14 +28,17 @@ async def test_a_killed_operator_makes_nothing_jump_and_its_successor_follows(ki
         await eventually(lambda: all(place.starts("left", *jobs)), 40)
         assert place.replicas("left") == 3
         written = place.deployment("left")["metadata"]["generation"]
-        kit.kill(kit.operator_pod()["metadata"]["name"], SYSTEM)
+        killed = kit.operator_pod()["metadata"]["name"]
+        kit.kill(killed, SYSTEM)
 
         def unchanged() -> bool:
             return bool(place.deployment("left")["metadata"]["generation"] == written)
 
         def back() -> bool:
             assert unchanged()
-            (status,) = kit.operator_pod()["status"]["containerStatuses"]
+            pod = kit.get(f"api/v1/namespaces/{SYSTEM}/pods/{killed}")
+            assert pod is not None
+            (status,) = pod["status"]["containerStatuses"]
             return bool(status["restartCount"] and status["ready"])
 
         await eventually(back, 40)
@@ -48,11 +51,11 @@ async def test_a_killed_operator_makes_nothing_jump_and_its_successor_follows(ki
         assert [len(pods) for pods in place.starts("left", *jobs)] == [1, 1, 1]
 
 
-@pytest.mark.timeout(180, func_only=True)
+@pytest.mark.timeout(240, func_only=True)
 async def test_upgrade_and_uninstall_leave_running_jobs_the_resource_and_the_pools(kit: Kit, place: Place) -> None:
     place.pool("kept", maxReplicas=2)
     async with Queue("kept", redis=place.url) as queue:
-        jobs = [(await queue.add("long", {"sleep": 25000})).id for _ in range(2)]
+        jobs = [(await queue.add("long", {"sleep": 60000})).id for _ in range(2)]
         await eventually(lambda: all(place.starts("kept", *jobs)), 40)
         written = place.deployment("kept")["metadata"]["generation"]
 
@@ -60,7 +63,7 @@ async def test_upgrade_and_uninstall_leave_running_jobs_the_resource_and_the_poo
         operator = kit.operator_pod()["metadata"]["name"]
         kit.run(f"helm upgrade corral charts/corral --namespace {SYSTEM} --set log.level=debug")
         kit.await_operator()
-        assert kit.operator_pod()["metadata"]["name"] != operator
+        await eventually(lambda: kit.operator_pod()["metadata"]["name"] != operator, 20)
         assert "QUEUES" in kit.run("kubectl get workerpools", namespace=place.name)
         await stays(lambda: place.deployment("kept")["metadata"]["generation"] == written, 3)
 
@@ -69,7 +72,7 @@ async def test_upgrade_and_uninstall_leave_running_jobs_the_resource_and_the_poo
         assert (await queue.get_job_counts()).active == 2, "the jobs were too short to see it"
         assert kit.kubectl("get", CRD, "-o", "name")
         assert place.deployment("kept")["metadata"]["generation"] == written
-        await eventually(lambda: ended(queue, 2), 60)
+        await eventually(lambda: ended(queue, 2), 90)
         assert [len(pods) for pods in place.starts("kept", *jobs)] == [1, 1]
         assert place.replicas("kept") == 2, "nobody is there who would take them away"
 

@@ -14,7 +14,7 @@ from corral import JobSpec, Queue
 from helm import Helm, HelmMissingError, find_helm
 from kubelet_played import KubeletPlayed
 from namespace import Namespace
-from operating import make_secret, operating, patch
+from operating import make_secret, operating, patch, stays
 from pools import pool
 from waiting import eventually, eventually_sync
 
@@ -79,6 +79,13 @@ def _granted(objects: list[Manifest], account: Manifest) -> set[Right]:
     }
 
 
+def _lease(objects: list[Manifest]) -> str:
+    """The only one that the operator may use."""
+    rules = [rule for one in of_kind(objects, "Role") for rule in one["rules"]]
+    (name,) = [name for rule in rules for name in rule.get("resourceNames", ())]
+    return str(name)
+
+
 def _used(events: list[AuditEvent]) -> set[Right]:
     rights = set()
     for event in events:
@@ -88,8 +95,8 @@ def _used(events: list[AuditEvent]) -> set[Right]:
         resource = "/".join(part for part in (what["resource"], what.get("subresource")) if part)
         right = (what.get("apiGroup", ""), resource, event["verb"])
         rights.add(right)
-        # An apply that makes the object needs both.
-        if right[2] == "patch" and event["responseStatus"]["code"] == 201:
+        # An apply or a PUT that makes the object needs both.
+        if right[2] in ("patch", "update") and event["responseStatus"]["code"] == 201:
             rights.add((right[0], right[1], "create"))
     return rights
 
@@ -109,7 +116,8 @@ async def test_the_operator_uses_every_right_that_the_chart_grants_and_needs_no_
         # Empty: all namespaces, as the chart says it to the pod.
         args = ("--namespace", kubectl.namespace) if scope == "namespaces" else ("--namespace", "")
         mark = namespace.mark()
-        async with operating(operators, tmp_path, *args), Queue("emails", redis=redis7_url) as queue:
+        env = {"CORRAL_LEASE": f"{kubectl.namespace}/{_lease(objects)}"}
+        async with operating(operators, tmp_path, *args, env=env), Queue("emails", redis=redis7_url) as queue:
             make_secret(kubectl, redis7_url)
             kubectl("apply", "-f", "-", manifest=pool(idleAfter="1s"))
             await eventually(lambda: namespace.replicas() == 0)
@@ -137,7 +145,7 @@ async def test_a_right_that_is_missing_is_told_at_the_pool(
 ) -> None:
     namespace = Namespace(control_plane, kubectl.namespace)
     with _installed(chart, kubectl, {"scope": "namespaces"}) as objects:
-        role = only(objects, "Role")
+        (role,) = [one for one in of_kind(objects, "Role") if "resourceNames" not in one["rules"][0]]
         name = only(objects, "ServiceAccount")["metadata"]["name"]
 
         def allow(*denied: str) -> None:
@@ -160,3 +168,23 @@ async def test_a_right_that_is_missing_is_told_at_the_pool(
             allow()
             await eventually(lambda: namespace.is_told("Ready", "True"), 40)
             assert namespace.replicas() == 2
+
+
+async def test_without_the_right_to_its_lease_the_operator_writes_nothing_and_says_what_it_needs(
+    chart: Chart, control_plane: ControlPlane, kubectl: Kubectl, tmp_path: Path, redis7_url: str
+) -> None:
+    namespace = Namespace(control_plane, kubectl.namespace)
+    with _installed(chart, kubectl, {"scope": "namespaces"}) as objects:
+        operators = _as_account(control_plane, kubectl, only(objects, "ServiceAccount")["metadata"]["name"], tmp_path)
+        eventually_sync(lambda: "yes" in operators("auth", "can-i", "list", "workerpools.corral.dev"))
+        make_secret(kubectl, redis7_url)
+        kubectl("apply", "-f", "-", manifest=pool())
+        args = ("--namespace", kubectl.namespace)
+        other = {"CORRAL_LEASE": f"{kubectl.namespace}/another"}
+        async with operating(operators, tmp_path / "other", *args, env=other) as operator:
+            cure = (
+                f"allow get, create and update of leases.coordination.k8s.io another in namespace {kubectl.namespace}"
+            )
+            await eventually(lambda: operator.said(cure, level="WARNING"))
+            assert (await operator.get("/readyz"))[0] == 200
+            await stays(lambda: namespace.writes() == [] and len(operator.said(cure)) == 1, 3)

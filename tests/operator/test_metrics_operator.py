@@ -121,6 +121,14 @@ def test_calls_and_looks_count(metrics: OperatorMetrics) -> None:
     assert value(metrics, "corral_redis_read_errors_total", cause="AuthFailed") == 1
 
 
+def test_whether_it_leads_is_asked_with_every_look_at_the_page(metrics: OperatorMetrics) -> None:
+    leads = False
+    metrics.leads(lambda: leads)
+    assert value(metrics, "corral_operator_leader") == 0
+    leads = True
+    assert value(metrics, "corral_operator_leader") == 1
+
+
 def test_a_tick_that_began_early_is_not_late(metrics: OperatorMetrics) -> None:
     metrics.tick(0.7)
     metrics.tick(-0.2)
@@ -149,7 +157,7 @@ def test_every_family_stands_in_the_table_of_the_module(metrics: OperatorMetrics
     # The library tells beside each counter when it was made.
     ours = {name for name in names if name.startswith("corral") and not name.endswith("_created")}
     table = module.__doc__ or ""
-    assert len(ours) == 15
+    assert len(ours) == 16
     assert {name for name in ours if name not in table} == set()
 
 

@@ -39,6 +39,20 @@ def test_a_pod_is_told_by_what_kubernetes_sets_in_it() -> None:
     assert not OperatorSettings.read({}).in_cluster
 
 
+def test_a_lease_is_named_with_its_namespace_and_there_is_none_by_default() -> None:
+    assert OperatorSettings.read({"CORRAL_LEASE": "corral-system/corral-operator"}).lease == (
+        "corral-system",
+        "corral-operator",
+    )
+    assert OperatorSettings.read({}).lease is OperatorSettings.read({"CORRAL_LEASE": ""}).lease is None
+
+
+@pytest.mark.parametrize("text", ["operators", "a/", "/b", "a/b/c", "A/b", "a/../b"])
+def test_a_lease_that_cannot_be_one_is_told_with_the_cure(text: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"CORRAL_LEASE takes NAMESPACE/NAME, like .*; not '{text}'"):
+        OperatorSettings.read({"CORRAL_LEASE": text})
+
+
 @pytest.mark.parametrize(("name", "text"), [("CORRAL_PORT", "http"), ("CORRAL_LIVEZ_STALL", "soon")])
 def test_a_wrong_value_is_told_by_the_name_of_its_variable(name: str, text: str) -> None:
     with pytest.raises(ConfigurationError, match=f"{name} takes .*{text}"):

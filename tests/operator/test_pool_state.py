@@ -20,6 +20,7 @@ from corral_operator.pool_state import (
     PoolState,
     with_replicas,
 )
+from corral_operator.scaling import PoolMemory
 from corral_operator.table import Pool, read_pool
 from pools import adopting, pool
 from redis_secret import secret_of
@@ -269,3 +270,18 @@ def test_a_secret_is_never_shown_by_a_state() -> None:
     state = _state()
     state.use(secret_of("redis://:s3cret@a"))
     assert "s3cret" not in repr(state)
+
+
+def test_who_takes_over_knows_what_was_written_and_forgets_what_it_only_wished() -> None:
+    state = _state()
+    state.memory, state.told, state.own_generation = PoolMemory.begin(9, NOW), {"desired": 9}, 3
+    state.learned_of = "redis://somewhere"
+    state.refused(500, 60.0, NOW)
+    scaled = {"from": 1, "to": 4, "at": "2026-03-01T12:00:00Z", "reason": "Backlog"}
+    state.take(_pool(status={"lastScale": scaled}))
+    state.take_over(NOW + 1)
+    assert (state.memory, state.told, state.own_generation) == (None, None, None)
+    assert state.scaled is not None
+    assert (state.scaled.from_, state.scaled.to) == (1, 4)
+    assert state.learned_of == "redis://somewhere"
+    assert state.due_at == NOW + 1, "what was refused before is tried at once"

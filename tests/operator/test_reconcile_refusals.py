@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from corral import JobSpec
-from corral_operator import api, pool_state, reconcile, secret_store
+from corral_operator import api, cluster, pool_state, reconcile, secret_store
 from corral_operator.refusal import ApiError
 from kube_objects import At
 from pools import adopting, pool
@@ -54,6 +54,7 @@ CASES = [
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "CALL_TIMEOUT", 1.0)
+    monkeypatch.setattr(cluster, "WRITE_TIMEOUT", 1.0)
 
 
 def _hits(kube: KubeMock, fault: Fault, since: int = 0) -> list[float]:

@@ -113,10 +113,14 @@ class Kit:
             raise KitError(f"the operator is not Ready: {error}\n{pods[-3000:]}\n{log}") from error
 
     def operator_pod(self) -> Manifest:
-        """The operator's pod, the only one that is not ending."""
+        """The pod of the operator that leads; an AssertionError while none does."""
+        lease = self.get(f"apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases/corral-operator")
+        assert lease is not None, "there is no lease yet"
+        name = str(lease["spec"].get("holderIdentity") or "").partition("_")[0]
         pods = self.listed(f"api/v1/namespaces/{SYSTEM}/pods?labelSelector={OPERATOR}")
-        (pod,) = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-        return pod
+        pods = [pod for pod in pods if pod["metadata"]["name"] == name and "deletionTimestamp" not in pod["metadata"]]
+        assert pods, f"the operator that leads has gone: {name}"
+        return pods[0]
 
     # --- the cluster ---
 

@@ -23,3 +23,14 @@
   resources: [events]
   verbs: [create]
 {{- end -}}
+
+{{/*
+What it asks of its own Lease, by which several of it agree which one writes. It is made by an update too, so that even
+the right to create is to this name alone.
+*/}}
+{{- define "corral.leaseRules" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "corral.operator" . | quote }}]
+  verbs: [get, create, update]
+{{- end -}}
