@@ -270,7 +270,7 @@ BAD: dict[str, tuple[Any, str]] = {
         family(child(parent=Parent("Q", "bull:up"))),
         "job 'child' names a parent in its options and is a child of 'parent'",
     ),
-    "an id with colons": (family(child("repeat:x:1")), "job_id 'repeat:x:1' holds a colon"),
+    "an id with colons": (family(child("x:y:1")), "job_id 'x:y:1' holds a colon"),
     "an id that counts": (FlowJob("n", "up", None, JobOptions(job_id="7")), "looks like a number"),
     "one job twice": (family(child("1st"), child("1st")), "job_id '1st' of queue 'kids' stands in the flow twice"),
     "a parent with colons": (

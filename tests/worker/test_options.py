@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corral import Backoff, Deduplication, InvalidJob, JobOptions, Keep, Parent
+from corral.moments import LONGEST_SPAN_MS
 from corral.options import check_job_id
 from corral.parent_link import ChildFailure
 from corral.retention import keep_option
@@ -47,7 +48,7 @@ options = st.builds(
     | st.builds(
         Deduplication,
         st.text(min_size=1),
-        st.none() | wholes.map(lambda ms: ms / 1000),
+        st.none() | st.integers(1, LONGEST_SPAN_MS).map(lambda ms: ms / 1000),
         st.booleans(),
         st.booleans(),
         st.booleans(),
@@ -226,7 +227,7 @@ def test_values_of_another_type_count_as_not_given(value: Any) -> None:
         ({"remove_on_complete": 0}, "remove_on_complete", Keep(count=0)),
         ({"remove_on_fail": 12}, "remove_on_fail", Keep(count=12)),
         ({"remove_on_fail": Keep.for_age(timedelta(hours=1), count=3)}, "remove_on_fail", Keep(3, 3600)),
-        ({"job_id": "repeat:x:5"}, "job_id", "repeat:x:5"),
+        ({"job_id": "x:y:5"}, "job_id", "x:y:5"),
         ({"priority": 2_097_151}, "priority", 2_097_151),
     ],
 )
@@ -263,6 +264,11 @@ def test_what_add_takes(given: AddOptions, field: str, value: Any) -> None:
         ({"job_id": "0:a:b"}, "begins with '0:'"),
         ({"job_id": "a:b"}, "holds a colon"),
         ({"job_id": "a:b:c:d"}, "holds a colon"),
+        ({"job_id": "a:b:c", "parent": Parent("p", "bull:q")}, "its parent could not tell the id from its queue"),
+        ({"job_id": "de:x:y"}, "begins like one of the queue's own keys"),
+        ({"job_id": "dn:x:y"}, "begins like one of the queue's own keys"),
+        ({"job_id": "repeat:x:1"}, "begins like one of the queue's own keys"),
+        ({"job_id": "metrics:x:data"}, "begins like one of the queue's own keys"),
     ],
 )
 def test_what_add_refuses_and_how(given: Any, message: str) -> None:
@@ -320,3 +326,13 @@ def test_retention_is_written_in_bullmqs_shortest_way() -> None:
         {"count": 3, "age": 4, "limit": 5},
     ]
     assert keep_option(None) is None
+
+
+@pytest.mark.parametrize("ttl", [0, 0.0, 0.0001, timedelta(0)])
+def test_a_deduplication_for_no_time_at_all_is_refused(ttl: Any) -> None:
+    with pytest.raises(InvalidJob, match="a ttl of deduplication is a millisecond at least"):
+        Deduplication("d", ttl)
+
+
+def test_a_ttl_of_nothing_that_another_client_stored_is_none() -> None:
+    assert Deduplication.from_wire({"id": "d", "ttl": 0}) == Deduplication("d")

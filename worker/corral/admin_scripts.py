@@ -64,9 +64,9 @@ async def clear_logs(caller: Caller, keys: Keys, job_id: str, keep: int | None) 
         await caller.call("DEL", keys.logs(job_id))
 
 
-async def remove_job(caller: Caller, keys: Keys, now_ms: int, job_id: str, remove_children: bool) -> int:
+async def remove_job(caller: Caller, keys: Keys, dialect: str, now_ms: int, job_id: str, remove_children: bool) -> int:
     """Remove a job from wherever it is: 1; 0: it or a child is locked; -1, -8."""
-    return int(await run(caller, "remove_job", keys, job_id, now_ms, int(remove_children)))
+    return int(await run(caller, "remove_job", keys, job_id, now_ms, int(remove_children), dialect))
 
 
 async def remove_deduplication_key(caller: Caller, keys: Keys, deduplication_id: str, job_id: str) -> bool:
@@ -82,9 +82,9 @@ async def requeue_jobs(caller: Caller, keys: Keys, dialect: str, state: State, u
     return int(await run(caller, "requeue_jobs", keys, dialect, state.value, until, most))
 
 
-async def drain_jobs(caller: Caller, keys: Keys, now_ms: int, place: Place, most: int) -> int:
+async def drain_jobs(caller: Caller, keys: Keys, dialect: str, now_ms: int, place: Place, most: int) -> int:
     """Remove up to `most` jobs, but no scheduler's pending iteration; gives how many."""
-    return int(await run(caller, "drain_jobs", keys, place, now_ms, most))
+    return int(await run(caller, "drain_jobs", keys, place, now_ms, most, dialect))
 
 
 async def clean_jobs(
@@ -98,12 +98,12 @@ async def clean_jobs(
     return [to_text(id) for id in gone], int(looked)
 
 
-async def obliterate_queue(caller: Caller, keys: Keys, now_ms: int, force: bool, most: int) -> int:
+async def obliterate_queue(caller: Caller, keys: Keys, dialect: str, now_ms: int, force: bool, most: int) -> int:
     """Delete up to `most` jobs of a paused queue, and in the end the queue: 1 = call again, 0 = nothing is left.
 
     -1: it is not paused; -2: it has active jobs, and `force` was not given. With `most` 0 it only asks.
     """
-    return int(await run(caller, "obliterate_queue", keys, now_ms, int(force), most))
+    return int(await run(caller, "obliterate_queue", keys, now_ms, int(force), most, dialect))
 
 
 async def set_limits(caller: Caller, keys: Keys, fields: Mapping[str, int | None]) -> None:

@@ -21,7 +21,7 @@ class Deduplication:
     reschedule: a job that is still delayed takes the delay of the add that is turned away (BullMQ 6 does it too,
     BullMQ 5 ignores it).
 
-    Raises InvalidJob for an empty id.
+    Raises InvalidJob for an empty id, and for a `ttl` of less than a millisecond.
     """
 
     id: str
@@ -34,8 +34,8 @@ class Deduplication:
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not self.id:
             raise InvalidJob(f"a deduplication id is a text that is not empty, got {self.id!r}")
-        if self.ttl is not None:
-            to_ms(self.ttl)
+        if self.ttl is not None and to_ms(self.ttl) == 0:
+            raise InvalidJob(f"a ttl of deduplication is a millisecond at least, got {self.ttl!r}; None means no ttl")
 
     @classmethod
     def from_wire(cls, wire: Any) -> Self | None:
@@ -44,7 +44,7 @@ class Deduplication:
             return None
         ttl_ms = whole(wire.get("ttl"))
         flags = (bool(wire.get(name)) for name in ("extend", "replace", "keepLastIfActive", "reschedule"))
-        ttl = None if ttl_ms is None else min(ttl_ms, LONGEST_SPAN_MS) / 1000
+        ttl = None if not ttl_ms else min(ttl_ms, LONGEST_SPAN_MS) / 1000
         return cls(wire["id"], ttl, *flags)
 
     def to_wire(self) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class FlowProducer:
         it is, and makes it a child of this flow if it has no parent that is alive.
         Raises InvalidJob (PayloadNotJSON, PayloadTooLarge), ParentNotFound or JobHasParent before anything is written.
         When RedisUnavailable has `maybe_done`, the flow may be there: with a `job_id` for every job, adding it once
-        more is safe.
+        more is safe as long as none of its jobs is gone. One that is removed at its end would run once more.
         """
         (node,) = await self.add_bulk([flow], default_job_options=default_job_options)
         return node

@@ -120,7 +120,9 @@ class JobCalls:
         return self._reply(self._remove(job, remove_children))
 
     async def _remove(self, job: Job, remove_children: bool) -> None:
-        code = await admin_scripts.remove_job(self._caller, self._keys, now_ms(), job.id, remove_children)
+        code = await admin_scripts.remove_job(
+            self._caller, self._keys, self._dialect, now_ms(), job.id, remove_children
+        )
         if code == 0:
             raise JobLocked(
                 f"job {job.id} of queue {self._keys.queue!r} was not removed: a worker runs it, or one of its children"
@@ -149,13 +151,14 @@ class JobCalls:
         return self._reply(children.count_dependencies(self._caller, self._keys, job.id))
 
     def remove_unprocessed_children(self, job: Job) -> Reply[None]:
-        return self._reply(flow_scripts.remove_unprocessed_children(self._caller, self._keys, now_ms(), job.id))
+        call = flow_scripts.remove_unprocessed_children(self._caller, self._keys, self._dialect, now_ms(), job.id)
+        return self._reply(call)
 
     def remove_child_dependency(self, job: Job) -> Reply[bool]:
         return self._reply(self._remove_child_dependency(job))
 
     async def _remove_child_dependency(self, job: Job) -> bool:
-        code = await flow_scripts.remove_child_dependency(self._caller, self._keys, now_ms(), job.id)
+        code = await flow_scripts.remove_child_dependency(self._caller, self._keys, self._dialect, now_ms(), job.id)
         if code < 0:
             raise refusal(code, job.id, self._keys.queue, "taken from its parent")
         return code == 1

@@ -133,6 +133,8 @@ class JobOptions:
                 f"the parent's id {self.parent.id!r} holds a colon, so that nobody could tell it from its queue; "
                 "the jobs of a scheduler can have no children"
             )
+        if self.parent is not None and self.job_id is not None and ":" in self.job_id:
+            raise InvalidJob(f"job_id {self.job_id!r} holds a colon: its parent could not tell the id from its queue")
         if self.deduplication is not None and self.parent is not None:
             raise InvalidJob("deduplication and parent exclude each other: a parent would wait for a job not added")
         for name in ("attempts", "delay_ms", "timestamp_ms", "stack_trace_limit", "keep_logs", "size_limit"):
@@ -254,6 +256,9 @@ _WIRE_NAMES = frozenset(
 )
 
 
+_KEY_HEADS = ("de:", "dn:", "repeat:", "metrics:")
+
+
 def check_job_id(job_id: str) -> None:
     """Refuse ids that BullMQ would misread. Raises InvalidJob, naming the rule."""
     if not isinstance(job_id, str) or not job_id:
@@ -262,6 +267,8 @@ def check_job_id(job_id: str) -> None:
         raise InvalidJob(f"job_id {job_id!r} looks like a number, which could meet the queue's own counter; prefix it")
     if job_id.startswith("0:"):
         raise InvalidJob(f"job_id {job_id!r} begins with '0:', which BullMQ takes for a marker")
+    if job_id.startswith(_KEY_HEADS):
+        raise InvalidJob(f"job_id {job_id!r} begins like one of the queue's own keys; prefix it")
     if job_id in KEY_NAMES:
         raise InvalidJob(f"job_id {job_id!r} is the name of one of the queue's own keys; prefix it")
     if ":" in job_id and job_id.count(":") != 2:

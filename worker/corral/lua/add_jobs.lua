@@ -26,11 +26,17 @@ local P = KEYS[1]
 check_own_keys(P, 'wait', 'prioritized', 'delayed', 'marker', 'events')
 local now = tonumber(ARGV[3])
 
-local rows = {}
+local rows, parents = {}, {}
 for at = 4, #ARGV, 9 do
   local row = read_row(unpack(ARGV, at, at + 8))
   rows[#rows + 1] = row
   local code = refused(P, row)
+  if row.parent and row.id ~= '' then
+    -- Two rows of this call may have one id, too.
+    local parent_key = parents[row.id] or row.parent.key
+    parents[row.id] = parent_key
+    if code == 0 and parent_key ~= row.parent.key then code = -7 end
+  end
   if code < 0 then return {code, #rows} end
 end
 

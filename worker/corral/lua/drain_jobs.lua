@@ -4,14 +4,17 @@
 -- ARGV 1  'wait', 'paused', 'prioritized' or 'delayed'
 --      2  now, epoch ms
 --      3  how many at most
+--      4  dialect: 'v5', 'v6' or '' (ask the keys)
 -- Returns how many it were
 -- Events: waiting or delayed
 --
+-- include: settings
 -- include: chunks
 -- include: scheduled
 -- include: discard
 
 local P, name, now, most = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+tell_dialect(P, ARGV[4])
 local key, is_list = P .. name, name == 'wait' or name == 'paused'
 -- So many may have to stay that no more than these are needed to find `most` others.
 local looked = most + redis.call('ZCARD', P .. 'repeat')

@@ -4,12 +4,15 @@
 -- ARGV 1  now, epoch ms
 --      2  1 = active jobs too, with their locks
 --      3  how many jobs at most; 0 = only ask whether it may be done
+--      4  dialect: 'v5', 'v6' or '' (ask the keys)
 -- Returns 1: call again; 0: nothing is left; -1: the queue is not paused; -2: it has active jobs
 -- Events: waiting or delayed
 --
+-- include: settings
 -- include: discard
 
 local P, now, left = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[3])
+tell_dialect(P, ARGV[4])
 if redis.call('HEXISTS', P .. 'meta', 'paused') == 0 then return -1 end
 if ARGV[2] ~= '1' and redis.call('EXISTS', P .. 'active') == 1 then return -2 end
 

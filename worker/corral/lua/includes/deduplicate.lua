@@ -20,7 +20,7 @@ local function own(key, de, id)
   end
 end
 
--- An owner whose job is gone, and whose key nothing would ever end, gives way.
+-- An owner whose job is gone, and whose key nothing would ever end, gives way, and so does what it kept back.
 local function is_stale(P, key, owner)
   return redis.call('EXISTS', P .. owner) == 0 and redis.call('PTTL', key) == -1
 end
@@ -69,7 +69,9 @@ end
 local function deduplicate(P, settings, de, row, now)
   local key = P .. 'de:' .. de.id
   local owner = redis.call('GET', key)
-  if not owner or is_stale(P, key, owner) then
+  local stale = owner and is_stale(P, key, owner)
+  if stale then redis.call('DEL', P .. 'dn:' .. de.id) end
+  if not owner or stale then
     own(key, de, row.id)
     return nil
   end
@@ -80,7 +82,7 @@ local function deduplicate(P, settings, de, row, now)
     end
     return owner
   end
-  if not keep_back(P, settings, key, de, owner, row) and de.extend and tonumber(de.ttl) then own(key, de, owner) end
+  if not keep_back(P, settings, key, de, owner, row) and de.extend and (tonumber(de.ttl) or 0) > 0 then own(key, de, owner) end
   emit_trimmed(P, settings, 'deduplicated', 'jobId', owner, 'deduplicationId', de.id, 'deduplicatedJobId', row.id)
   if de.reschedule then reschedule(P, settings, owner, row) end
   return owner

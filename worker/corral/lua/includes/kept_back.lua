@@ -1,8 +1,10 @@
 -- include: enqueue
 -- include: events
 -- "Keep last if active": the newest add that a deduplication id turned away waits in `dn:<id>`, and becomes a job when
--- the owner of the id ends.
-local function add_kept_back(P, settings, deduplication_id, now)
+-- the owner of the id ends. `ended` is the job that has ended; one that lost the id to another meanwhile starts nothing.
+local function add_kept_back(P, settings, deduplication_id, ended, now)
+  local owner = redis.pcall('GET', P .. 'de:' .. deduplication_id)
+  if owner and owner ~= ended then return end
   local kept = P .. 'dn:' .. deduplication_id
   local facts = redis.call('HMGET', kept, 'name', 'data', 'opts', 'jid', 'pk', 'pd', 'pdk', 'rjk')
   local name, data, opts, id, parent_key, parent, dependencies, scheduler = unpack(facts, 1, 8)

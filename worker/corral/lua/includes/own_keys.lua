@@ -2,7 +2,7 @@
 -- write are the queue's own; `settle` and `take`, called all the time, put back what they have in hand instead.
 local KINDS = {
   wait = 'list', paused = 'list', active = 'list', prioritized = 'zset', delayed = 'zset', stalled = 'set', marker = 'zset',
-  ['waiting-children'] = 'zset', events = 'stream',
+  ['waiting-children'] = 'zset', completed = 'zset', failed = 'zset', events = 'stream',
 }
 
 local function check_own_keys(P, ...)

@@ -1,6 +1,7 @@
 -- include: waiting
 -- include: delayed
 -- include: settings
+-- include: own_keys
 -- What a finished child means for its parent, which may live in another queue: keys are built from `parentKey`.
 
 -- `prefix:queue:id` taken apart at its last colon: P of the parent's queue, and its id.
@@ -8,10 +9,15 @@ local function key_parts(key)
   return string.match(key, '^(.*:)([^:]*)$')
 end
 
+-- Looks, before anything is written, whether the parent could be moved.
+local function check_parent(parent_key)
+  check_own_keys(key_parts(parent_key), 'wait', 'paused', 'prioritized', 'delayed', 'waiting-children', 'marker', 'events')
+end
+
 -- A parent becomes runnable: delayed, prioritized, or in front of the waiting ones.
 local function run_parent(parent_key, now)
   local PP, id = key_parts(parent_key)
-  local settings = settings_of(PP, '')
+  local settings = settings_of(PP)
   local hash = redis.call('HMGET', parent_key, 'delay', 'priority')
   local delay, priority = tonumber(hash[1] or nil) or 0, tonumber(hash[2] or nil) or 0
   if delay > 0 then
@@ -35,19 +41,22 @@ local function release_parent(parent_key, now)
   if redis.call('ZREM', PP .. 'waiting-children', id) == 1 then run_parent(parent_key, now) end
 end
 
--- Strikes a child from the open ones; true if it was among them. The last one releases the parent.
+-- Strikes a child from the open ones; true if it was among them. The last one releases the parent: while its keys are
+-- damaged, the child stays among the open ones, and can be struck later. `keep_waiting`: the caller sees to the parent.
 local function strike_child(parent_key, child_key, now, keep_waiting)
-  if redis.call('SREM', parent_key .. ':dependencies', child_key) == 0 then return false end
-  if not keep_waiting and redis.call('SCARD', parent_key .. ':dependencies') == 0 then
-    release_parent(parent_key, now)
-  end
+  local open = parent_key .. ':dependencies'
+  if redis.call('SISMEMBER', open, child_key) == 0 then return false end
+  local is_last = redis.call('SCARD', open) == 1
+  if is_last or keep_waiting then check_parent(parent_key) end
+  redis.call('SREM', open, child_key)
+  if is_last and not keep_waiting then release_parent(parent_key, now) end
   return true
 end
 
 local function child_completed(parent_key, child_key, value, now)
-  if redis.call('SREM', parent_key .. ':dependencies', child_key) == 0 then return end
+  if redis.call('SISMEMBER', parent_key .. ':dependencies', child_key) == 0 then return end
   redis.call('HSET', parent_key .. ':processed', child_key, value)
-  if redis.call('SCARD', parent_key .. ':dependencies') == 0 then release_parent(parent_key, now) end
+  strike_child(parent_key, child_key, now)
 end
 
 -- The parent must fail too: told through `defa`, which the next worker that takes it obeys.

@@ -1,7 +1,7 @@
 -- Whether the queue has the layout of BullMQ 5. `dialect` 'v5' or 'v6' decides; '' asks the keys.
 local function is_v5(P, version, dialect)
   if dialect ~= '' then return dialect == 'v5' end
-  return string.sub(version or '', 1, 8) == 'bullmq:5' or redis.call('EXISTS', P .. 'paused') == 1
+  return string.sub(version or '', 1, 9) == 'bullmq:5.' or redis.call('EXISTS', P .. 'paused') == 1
 end
 
 -- A whole number from a field, or nil.
@@ -10,7 +10,15 @@ local function whole(field)
   return number and math.floor(number)
 end
 
--- What the queue's `meta` says. One read per call.
+-- The dialects that this call was told, by P; and whether one was 'v5': where Node 5 works, every queue has its layout.
+local dialects, knows_v5 = {}, false
+
+local function tell_dialect(P, dialect)
+  dialects[P] = dialect
+  knows_v5 = knows_v5 or dialect == 'v5'
+end
+
+-- What the queue's `meta` says. One read per call. Without a `dialect` it is what the call was told before.
 --   paused, concurrency, max, duration   as stored; nil when absent
 --   events                               length target of the stream
 --   version                              of the library that last announced itself
@@ -18,6 +26,8 @@ end
 -- BullMQ 5 keeps the waiting jobs of a paused queue in `paused` and renames it over `wait` at resume, so on its
 -- queues we must add there too.
 local function settings_of(P, dialect)
+  if dialect then tell_dialect(P, dialect) end
+  dialect = dialects[P] or (knows_v5 and 'v5') or ''
   local meta = redis.call('HMGET', P .. 'meta', 'paused', 'concurrency', 'max', 'duration', 'opts.maxLenEvents', 'version')
   local settings = {
     paused = meta[1] ~= false,
