@@ -150,7 +150,7 @@ async def test_a_batch_lands_in_order_with_one_script(stage: Stage) -> None:
     assert changed["marker"] == {"0": 0, "1": NOW + 9}
     after = await stage.client.info("commandstats")
     assert after["cmdstat_evalsha"]["calls"] - before["cmdstat_evalsha"]["calls"] == 1
-    assert after["cmdstat_eval"]["calls"] == before["cmdstat_eval"]["calls"]
+    assert after.get("cmdstat_eval") == before.get("cmdstat_eval")
 
 
 async def test_a_server_that_forgot_the_script_gets_its_text_again(stage: Stage) -> None:
