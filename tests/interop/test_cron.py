@@ -12,7 +12,7 @@ import pytest
 
 from corral import InvalidJob
 from corral.cron_times import next_ms
-from cron_cases import cases
+from cron_cases import cases, clock_changes
 from node import run_node
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ pytestmark = pytest.mark.interop
 Case = tuple[str, str | None, int]
 NOON = int(datetime(2026, 6, 10, 12, tzinfo=UTC).timestamp() * 1000)
 
+ODD_ZONES = ("Pacific/Easter", "Pacific/Chatham", "America/Godthab", "Antarctica/Troll", "Atlantic/Azores", "Asia/Gaza")
 REFUSED = (
     *("", "a", "* * * * * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * 32 * *", "* * * 13 *", "* * * * 8"),
     *("*/0 * * * *", "5-1 * * * *", "1,,2 * * * *", "1, * * * *", "-1 * * * *", "1- * * * *", "1/2/3 * * * *"),
@@ -66,6 +67,18 @@ async def test_hundreds_of_patterns_come_next_when_node_6_says(seed: int, with_n
     asked = cases(Random(seed), 1000)
     expected = await theirs("6", asked)
     assert sum(ms is not None for ms in expected) > 900
+    assert [told(case, ours(case)) for case in asked] == [told(*each) for each in zip(asked, expected, strict=True)]
+
+
+async def test_where_clocks_change_at_an_odd_time_node_6_says_the_same(with_node: None) -> None:
+    asked: list[Case] = [
+        (pattern, zone, 1000 * change - hours * 3_600_000)
+        for zone in ODD_ZONES
+        for change in clock_changes(zone)
+        for hours in (25, 12, 4)
+        for pattern in ("0 0 * * *", "30 1 * * *", "0 3 * * *", "15 22,23 * * *", "15 23 * * *")
+    ]
+    expected = await theirs("6", asked)
     assert [told(case, ours(case)) for case in asked] == [told(*each) for each in zip(asked, expected, strict=True)]
 
 

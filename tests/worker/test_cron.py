@@ -106,6 +106,34 @@ def test_a_day_that_begins_at_one_is_a_day() -> None:
     assert times("30 0 * * *", "America/Santiago", "2026-09-05T12:00", 1) == ["09-07 00:30:00-0300"]
 
 
+@pytest.mark.parametrize(
+    ("tz", "pattern", "start", "comes"),
+    [
+        (
+            "Pacific/Easter",
+            "0 0 * * *",
+            "2026-09-05T12:00",
+            "09-06 00:00:00-0500",
+        ),  # 22:00 becomes 23:00 the day before
+        ("Australia/Lord_Howe", "0 0 * * *", "2026-04-04T12:00", "04-05 00:00:00+1100"),  # half an hour, at 02:00
+        ("Pacific/Chatham", "0 3 * * *", "2026-09-26T12:00", "09-27 04:00:00+1345"),  # 02:45 becomes 03:45
+        ("Pacific/Chatham", "0 3 * * *", "2026-04-05T03:00:00+13:45", "04-06 03:00:00+1245"),  # 03:45 becomes 02:45
+        ("America/Godthab", "15 23 * * *", "2026-03-28T12:00", "03-29 23:15:00-0100"),  # 23:00 becomes midnight
+        ("America/Godthab", "15 22,23 * * *", "2026-03-28T22:15", "03-29 00:15:00-0100"),
+        ("Antarctica/Troll", "30 1 * * *", "2026-10-25T01:30:00+02:00", "10-26 01:30:00+0000"),  # 03:00 becomes 01:00
+        ("Antarctica/Troll", "0 3 * * *", "2026-10-24T12:00", "10-25 03:00:00+0000"),
+        (
+            "Africa/Cairo",
+            "0 0 * * *",
+            "2026-04-23T12:00",
+            "04-25 00:00:00+0300",
+        ),  # no midnight, nothing the hour before
+    ],
+)
+def test_clocks_that_change_at_an_odd_time_are_known(tz: str, pattern: str, start: str, comes: str) -> None:
+    assert times(pattern, tz, start, 1) == [comes]
+
+
 def test_a_pattern_that_never_comes_is_refused() -> None:
     with pytest.raises(InvalidJob, match="day-of-month"):
         parse("0 0 31 2,4 *")

@@ -10,6 +10,7 @@ import pytest
 
 from corral import Event, Job, Queue, QueueEvents, QueueEventsProducer, Worker
 from corral.errors import ConfigurationError, PayloadNotJSON, RedisRefused, RedisUnavailable
+from corral.events_stream import EventStream
 from running import running
 from servers import free_port
 from waiting import eventually
@@ -205,6 +206,25 @@ async def test_an_iteration_that_is_given_up_loses_nothing(redis_url: str) -> No
         assert [event.name for event in await taken(events, 2)] == ["added", "waiting"]
 
 
+async def test_an_iteration_cancelled_as_the_events_arrive_leaves_them_to_the_next(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with QueueEvents("q", redis=redis_url) as events, Queue("q", redis=redis_url) as queue:
+        first = asyncio.ensure_future(anext(events))
+        real = EventStream._taken
+
+        def taken_and_cancelled(stream: EventStream, reply: Any) -> list[Event]:
+            if found := real(stream, reply):
+                asyncio.get_running_loop().call_soon(first.cancel)
+            return found
+
+        monkeypatch.setattr(EventStream, "_taken", taken_and_cancelled)
+        await queue.add("n")
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert [event.name for event in await taken(events, 2)] == ["added", "waiting"]
+
+
 async def test_closing_ends_an_iteration_and_leaves_no_connection(
     redis_url: str, async_client: redis.asyncio.Redis
 ) -> None:
@@ -289,6 +309,18 @@ async def test_a_redis_that_is_not_there_yet_is_waited_for(
     assert isinstance(errors[0], RedisUnavailable)
     assert caplog.text.count("are not heard for now") == 1
     await events.close()
+
+
+async def test_tries_that_fail_leave_no_connections_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[int] = []
+    monkeypatch.setattr("corral.events.retry_pause_s", lambda failures, draw: tries.append(failures) or 0.001)
+    events = QueueEvents("q", redis=f"redis://127.0.0.1:{free_port()}")
+    starting = asyncio.create_task(events.start())
+    await eventually(lambda: len(tries) >= 3)
+    assert events._lines == []
+    await events.close()
+    with pytest.raises(RedisUnavailable):
+        await starting
 
 
 async def test_closing_ends_a_start_that_waits_for_redis() -> None:

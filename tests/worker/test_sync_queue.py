@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import inspect
 import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +21,7 @@ import redis
 
 import corral
 import corral.flow
-from corral import FlowJob, JobSpec, State, blocking_lines, sync
+from corral import FlowJob, JobSpec, State, blocking_lines, sync, waiter
 from corral.blocking_lines import BlockingLines, drive
 from corral.clock import now_ms
 from corral.errors import (
@@ -146,15 +148,57 @@ def test_many_threads_share_a_few_connections(queue: sync.Queue, redis_url: str)
             jobs = list(threads.map(lambda number: queue.add("n", number), range(500)))
         assert sorted(int(job.id) for job in jobs) == list(range(1, 501))
         assert [job.data for job in jobs] == list(range(500))
-        assert len(client.client_list()) <= before + 8
+        eventually_sync(lambda: len(client.client_list()) <= before + 8)
+
+
+def test_a_call_broken_off_anywhere_by_a_signals_handler_harms_no_later_call(queue: sync.Queue) -> None:
+    queue.add("n", 0)
+    ours = (blocking_lines.__file__, contextlib.__file__, threading.__file__)
+    interrupted: list[int] = []
+
+    class Interrupt(BaseException):
+        pass
+
+    def at_line(number: int) -> Any:
+        """A trace that interrupts the way to Redis and back at its so manieth line, as a signal's handler does."""
+        left = number
+
+        def trace(frame: Any, event: str, arg: object) -> Any:
+            nonlocal left
+            if frame.f_code.co_filename not in ours or frame.f_code.co_name in {"drive", "call", "call_many"}:
+                return None
+            left -= event == "line"
+            if left == 0:
+                sys.settrace(None)
+                interrupted.append(number)
+                raise Interrupt
+            return trace
+
+        return trace
+
+    def play() -> None:
+        for number in range(1, 1000):
+            sys.settrace(at_line(number))
+            try:
+                queue.get_job("1")
+            except Interrupt:
+                continue
+            finally:
+                sys.settrace(None)
+            break
+        found = [queue.get_job("1") for _ in range(10)]
+        assert all(job is not None and job.data == 0 for job in found)
+        interrupted.append(0)
+
+    thread = threading.Thread(target=play, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert interrupted[-1] == 0, f"stuck after {len(interrupted)} interruptions"
+    assert len(interrupted) > 10
 
 
 def test_a_forked_process_makes_connections_of_its_own(queue: sync.Queue, redis_url: str) -> None:
     queue.add("parent")
-    held = queue._twin._lines._turn  # type: ignore[attr-defined]
-    # A thread of the parent that holds every turn as the process forks is not there to give them back.
-    for _ in range(8):
-        held.acquire()
     child = os.fork()
     if child == 0:
         signal.alarm(20)
@@ -164,8 +208,6 @@ def test_a_forked_process_makes_connections_of_its_own(queue: sync.Queue, redis_
             os._exit(0)
         finally:
             os._exit(1)
-    for _ in range(8):
-        held.release()
     for _ in range(20):
         queue.add("parent")
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
@@ -335,6 +377,47 @@ def test_waiting_for_a_job_that_retention_removes_as_it_completes(queue: sync.Qu
         assert wait.result() == 5
     with pytest.raises(JobNotFound):
         job.wait_until_finished()
+
+
+def test_waiting_ends_however_busy_the_events_are(
+    queue: sync.Queue, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiter, "MOST", 1)  # so that it is always behind
+    over = threading.Event()
+
+    def flood() -> None:
+        with redis.Redis.from_url(redis_url) as client:
+            while not over.is_set():
+                client.xadd(queue.keys.events, {"event": "waiting", "jobId": "another"})
+
+    job = queue.add("n")
+    with ThreadPoolExecutor(2) as threads:
+        flooding = threads.submit(flood)
+        wait = threads.submit(lambda: job.wait_until_finished(timeout=15).result())
+        try:
+            queue.remove(job.id)
+            with pytest.raises(JobNotFound):
+                wait.result()
+        finally:
+            over.set()
+            flooding.result()
+
+
+def test_who_is_far_behind_the_events_reads_on_without_a_pause(
+    queue: sync.Queue, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiter, "MOST", 1)
+    with redis.Redis.from_url(redis_url) as client, ThreadPoolExecutor(1) as threads:
+        job = queue.add("n")
+        client.config_resetstat()
+        wait = threads.submit(lambda: job.wait_until_finished(timeout=20).result())
+        eventually_sync(lambda: "cmdstat_xread" in client.info("commandstats"))
+        with client.pipeline() as pipe:
+            for _ in range(300):
+                pipe.xadd(queue.keys.events, {"event": "waiting", "jobId": "another"})
+            pipe.execute()
+        end(queue, done("5", keep=0))
+        assert wait.result() == 5
 
 
 def test_waiting_has_an_end_in_time(queue: sync.Queue, new_server: Callable[..., RedisServer]) -> None:

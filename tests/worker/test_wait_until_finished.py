@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from corral import Job, Queue, QueueEvents, RedisUnavailable, State, Worker, events_watch
+from corral import Event, Job, Queue, QueueEvents, RedisUnavailable, State, Worker, events_watch
 from corral.address import make_pool
 from corral.clock import now_ms
-from corral.connection import Lines
+from corral.connection import Line, Lines
 from corral.errors import ConfigurationError, JobFailed, JobNotFound, JobTimeout
+from corral.events_gap import order
+from corral.events_watch import End, EndWatch, Waiter
 from corral.lifecycle import Complete, Fail, Step
 from corral.retention import Keep
 from corral.scripts import Settlement, Taking, settle_jobs
@@ -50,7 +52,11 @@ def waiting(job: Job, events: QueueEvents, timeout: float | None = 15) -> asynci
 
 async def waited_for(events: QueueEvents, number: int = 1) -> None:
     """Until that many jobs are waited for, and were looked at."""
-    await eventually(lambda: len(events.watch()._waiting) == number and not events.watch()._due.is_set())
+    await eventually(
+        lambda: (
+            len(events.watch()._waiting) == number and all(waiter.since is not None for waiter in events.watch()._all())
+        )
+    )
 
 
 async def end(queue: Queue, step: Step, number: int = 1) -> None:
@@ -133,7 +139,7 @@ async def test_a_job_found_gone_is_not_answered_before_the_events_were_read(
         relay.shut()
         await end(queue, done("5", keep=0))
         events.watch().look_soon()
-        await eventually(lambda: events.watch()._gone)
+        await eventually(lambda: any(each.gone_looks for each in events.watch()._all()))
         assert not waiter.done()
         relay.open = True
         assert await waiter == 5
@@ -203,6 +209,67 @@ async def test_without_a_time_limit_a_lost_redis_is_an_answer_in_the_end(
         server.kill()
         with pytest.raises(RedisUnavailable):
             await waiter
+
+
+async def test_with_a_time_limit_an_outage_is_waited_out(
+    new_server: Callable[..., RedisServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events_watch, "AWAY_S", 0.1)
+    monkeypatch.setattr(events_watch, "LOOK_S", 0.1)
+    server = new_server(appendonly=True, extra=("--appendfsync", "always"))
+    async with Queue("q", redis=server.url) as queue, QueueEvents("q", redis=server.url) as events:
+        job = await queue.add("n")
+        limited, unlimited = waiting(job, events, 60), waiting(job, events, None)
+        await eventually(lambda: [waiter.since is not None for waiter in events.watch()._all()] == [True, True])
+        server.kill()
+        with pytest.raises(RedisUnavailable):
+            await unlimited
+        assert not limited.done()
+        server.start()
+        await end(queue, done())
+        assert await limited == {"sum": 3}
+
+
+async def test_the_end_of_an_earlier_run_is_not_the_answer(queue: Queue, redis_url: str) -> None:
+    await queue.add("n", job_id="report")
+    await end(queue, done("1", keep=0))
+    job = await queue.add("n", job_id="report")
+    async with QueueEvents("q", redis=redis_url, last_event_id="0") as events:
+        waiter = waiting(job, events)
+        await waited_for(events)
+        await eventually(lambda: order(events.watch()._heard_to) >= order(next(events.watch()._all()).since or ""))
+        assert not waiter.done()
+        await end(queue, done("2"))
+        assert await waiter == 2
+
+
+async def test_an_end_heard_during_the_first_look_counts_if_it_is_newer_than_the_look() -> None:
+    older, newer = (Event(f"{ms}-0", "completed", {"returnvalue": ms}, {"jobId": "1"}) for ms in (5, 6))
+    waiter = Waiter(asyncio.get_running_loop().create_future(), limited=False)
+    waiter.hear(older)
+    waiter.hear(newer)
+    assert not waiter.end.done()
+    waiter.looked("5-0")
+    assert waiter.end.result() == End("completed", 6)
+
+
+async def test_a_look_that_was_under_way_is_no_answer_for_who_comes_now(queue: Queue) -> None:
+    class Slow(Line):
+        async def call_many(self, commands: Any, timeout: float = 1.0) -> list[Any]:
+            replies = await super().call_many(commands, timeout)
+            second.append(watch.expect(job.id, limited=False))
+            return replies
+
+    job = await queue.add("n")
+    await end(queue, FAILED)
+    second: list[Waiter] = []
+    line = Slow(queue._lines.pool)
+    watch = EndWatch(line, queue.keys)
+    first = watch.expect(job.id, limited=False)
+    await watch._look()
+    assert first.end.result() == End("failed", "boom")
+    assert not second[0].end.done()
+    await line.close()
 
 
 async def test_a_listener_that_cannot_start_is_told_in_time() -> None:

@@ -1,17 +1,17 @@
 """The door to Redis for code without an event loop: the calls of `Lines`, which here wait in the thread.
 
-Their coroutines never suspend, so `drive` runs whatever awaits only them to its end. Threads share a few connections; a
-forked process makes its own.
+Their coroutines never suspend, so `drive` runs whatever awaits only them to its end. Threads share the connections; a
+forked process makes its own. No lock guards them: what a signal's handler raises can break off a call anywhere, and would
+leave the lock held. A deque needs none.
 """
 
 import os
 import select
-import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import redis.asyncio.connection as theirs
@@ -67,7 +67,7 @@ def _kept(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 class BlockingLines(Lines):
-    """A few connections for many threads; each call gets one for itself, and waits while all are in use."""
+    """A connection for each call that is under way; `most` are kept for later ones."""
 
     def __init__(self, redis: str | Redis | None, most: int = 8) -> None:
         super().__init__(make_pool(redis), most)
@@ -84,7 +84,6 @@ class BlockingLines(Lines):
 
     def begin_anew(self) -> None:
         """Forget the connections, which are the parent's: in a forked process, before anything else."""
-        self._turn = threading.BoundedSemaphore(self._most)
         self._unused: deque[Connection] = deque()
 
     async def call(self, *command: Any, timeout: float = CALL_TIMEOUT) -> Any:
@@ -104,7 +103,7 @@ class BlockingLines(Lines):
 
     def _exchange(self, commands: Sequence[tuple[Any, ...]], timeout: float, *, each: bool = False) -> list[Any]:
         packed = b"".join(pack_command(command) for command in commands)
-        with self._turn, self._connection() as connection:
+        with self._connection() as connection:
             over = time.monotonic() + timeout
             try:
                 connection.send_packed_command([packed], check_health=False)
@@ -139,8 +138,11 @@ class BlockingLines(Lines):
     def _give_back(self, connection: Connection, unused: deque[Connection]) -> None:
         if self._closed:
             connection.disconnect()
-        else:
-            unused.append(connection)
+            return
+        unused.append(connection)
+        if len(unused) > self._most:
+            with suppress(IndexError):  # another thread was faster
+                unused.popleft().disconnect()
 
     def _connect(self, connection: Connection) -> None:
         if _usable(connection):

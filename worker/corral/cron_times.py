@@ -2,7 +2,8 @@
 
 What a change of the clock means is as in BullMQ 6, so that a mixed fleet agrees on the ms:
 
-    an hour that the clock skips     runs in the hour that it lands in, at the same minute
+    an hour that the clock skips     runs in the hour that it lands in, at the same minute; the first or last of a day
+                                     only if the hour before it runs too
     an hour that the clock repeats   runs once, the first time
     every hour (`*`)                 runs as often as there are hours
 
@@ -59,7 +60,7 @@ def _next_ms(cron: Cron, place: tzinfo | None, after_ms: int) -> int | None:
         hour_ends = moment + 3600 - wall.minute * 60 - wall.second
         if _allows(cron, before, wall) and (found := _within(cron, moment, wall, hour_ends)) is not None:
             return found * 1000
-        before = _wall(hour_ends - 1, place)
+        before = wall
         moment = hour_ends
 
 
@@ -77,7 +78,8 @@ def _first_moment(day: date, came_from: datetime, place: tzinfo | None) -> int:
     first = midnight - _offset(roughly - 3 * 3600, place)
     second = midnight - _offset(roughly + 3 * 3600, place)
     late = came_from.hour > 0 and came_from.date() == day - timedelta(days=1)
-    if _wall(first, place).date() < day or (late and first < second and _wall(second, place).hour == 0):
+    is_midnight = _wall(second, place).replace(tzinfo=None) == datetime(day.year, day.month, day.day)  # noqa: DTZ001
+    if _wall(first, place).date() < day or (is_midnight and (late or second < first)):
         return second
     return first
 
@@ -95,8 +97,11 @@ def _allows(cron: Cron, before: datetime, wall: datetime) -> bool:
         return wall.hour in cron.hours
     if wall.hour == before.hour:
         return False
+    if wall.replace(tzinfo=None) < before.replace(tzinfo=None):  # back by more than an hour
+        return wall.hour in cron.hours and before.hour <= cron.hours[-1]
     skipped = range(before.hour + 1, before.hour + (wall.hour - before.hour) % 24)
-    return wall.hour in cron.hours or any(hour % 24 in cron.hours for hour in skipped)
+    seen = wall.date() == before.date() or before.hour in cron.hours
+    return wall.hour in cron.hours or (seen and any(hour % 24 in cron.hours for hour in skipped))
 
 
 def _within(cron: Cron, moment: int, wall: datetime, hour_ends: int) -> int | None:

@@ -31,7 +31,8 @@
 Every message names the cause and, where there is one, the cure. None carries a credential.
 """
 
-from datetime import timedelta
+import re
+from datetime import datetime, timedelta
 
 
 class CorralError(Exception):
@@ -169,3 +170,17 @@ class WaitingError(JobMoved):
 
 class WaitingChildrenError(JobMoved):
     """Raise it in a processor after `job.move_to_waiting_children` has said that there are children to wait for."""
+
+
+_SAYABLE = str | bytes | int | float | datetime | timedelta | None
+"""Types whose `repr` holds the value alone. Others are told by their type: a client's `repr` may show its password."""
+
+
+def shown(value: object) -> str:
+    """What an error may show of a value that it refuses, which may be a Redis URL in the wrong place."""
+    if not isinstance(value, _SAYABLE):
+        return f"a value of type {type(value).__name__}"
+    text = repr(value)
+    if re.search("://|:.*@", text):
+        return "(a URL, not shown: give it as redis=)"
+    return text

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from corral.address import make_pool
 from corral.connection import Line, retry_pause_s
-from corral.errors import ConfigurationError, RedisRefused, RedisUnavailable
+from corral.errors import ConfigurationError, RedisRefused, RedisUnavailable, shown
 from corral.events_gap import START, Place
 from corral.events_record import GAP, Event
 from corral.events_stream import EventStream, stream_facts
@@ -58,7 +58,7 @@ class QueueEvents(AsyncIterator[Event]):
     ) -> None:
         self.keys = Keys(queue, prefix or os.environ.get("CORRAL_PREFIX") or DEFAULT_PREFIX)
         if last_event_id != "$" and not re.fullmatch(r"\d+(-\d+)?", last_event_id, re.ASCII):
-            raise ConfigurationError(f"last_event_id is '$', '0' or the id of an event, got {last_event_id!r}")
+            raise ConfigurationError(f"last_event_id is '$', '0' or the id of an event, got {shown(last_event_id)}")
         self._from = last_event_id
         self._unnamed = make_pool(redis)
         self._pool = make_pool(redis, f"{self.keys.client_name()}:qe")
@@ -74,6 +74,7 @@ class QueueEvents(AsyncIterator[Event]):
         """What is iterated over."""
         self._ahead: deque[Event] = deque()
         self._reading: asyncio.Task[list[Event]] | None = None
+        self._iterating = False
         self._closed = False
         self.trouble: RedisUnavailable | None = None
         """Why it hears nothing now; None = it does."""
@@ -145,17 +146,19 @@ class QueueEvents(AsyncIterator[Event]):
 
     async def _first_place(self) -> Place:
         """Where to begin: `$` becomes an id here, so that nothing falls between two reads."""
-        line = self._line()
+        line = Line(self._pool)
         try:
-            await line.call("PING")
-        except RedisRefused as error:
-            if error.code != "NOPERM":
-                raise
-            logger.debug("the connection has no name: its user may not set one")
-            self._pool = self._unnamed
-            line = self._line()
-        facts = await stream_facts(line, self.keys.events)
-        await line.close()
+            try:
+                await line.call("PING")
+            except RedisRefused as error:
+                if error.code != "NOPERM":
+                    raise
+                logger.debug("the connection has no name: its user may not set one")
+                self._pool = self._unnamed
+                line = Line(self._pool)
+            facts = await stream_facts(line, self.keys.events)
+        finally:
+            await line.close()
         if self._from == "$":
             return Place(START, 0) if facts is None else Place(facts.last, facts.added)
         return Place(self._from if "-" in self._from else f"{self._from}-0", None)
@@ -231,21 +234,27 @@ class QueueEvents(AsyncIterator[Event]):
 
     async def __anext__(self) -> Event:
         """The next event. Waits while there is none, and while Redis is away. Ends when it is closed."""
-        if self._reading is not None:
+        if self._iterating:
             raise RuntimeError("somebody iterates over these events already; make another QueueEvents")
         if self._ahead:
             return self._ahead.popleft()
         if self._closed:
             raise StopAsyncIteration
-        self._reading = asyncio.create_task(self._next(), name=f"next event of {self.name}")
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._next(), name=f"next event of {self.name}")
+        self._iterating = True
         try:
-            self._ahead.extend(await self._reading)
+            # An iteration that is given up leaves the read to the next one: it may have the events already.
+            await asyncio.wait([self._reading])
+        finally:
+            self._iterating = False
+        reading, self._reading = self._reading, None
+        try:
+            self._ahead.extend(reading.result())
         except (asyncio.CancelledError, RedisUnavailable):
             if self._closed:
                 raise StopAsyncIteration from None
             raise
-        finally:
-            self._reading = None
         return self._ahead.popleft()
 
     async def _next(self) -> list[Event]:

@@ -7,13 +7,14 @@ So a job that is gone is answered only when the events have been read beyond the
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Literal
 
 from corral.connection import Line, retry_pause_s
 from corral.errors import RedisUnavailable
-from corral.events_gap import order
+from corral.events_gap import START, order
 from corral.events_record import Event
 from corral.keys import Keys
 from corral.payload import from_json
@@ -38,33 +39,65 @@ class End:
     value: Any = None
 
 
+@dataclass(eq=False, slots=True)
+class Waiter:
+    """One who waits for the end of a job."""
+
+    end: asyncio.Future[End]
+    limited: bool
+    since: str | None = None
+    """The newest event before the first look: what it and older ones tell is of earlier runs."""
+    early: list[Event] = field(default_factory=list)
+    """What was heard before `since` was known."""
+    gone_at: str = START
+    """The newest event when a look did not find the job."""
+    gone_looks: int = 0
+
+    def hear(self, event: Event) -> None:
+        """An event of the job."""
+        if self.since is None:
+            self.early.append(event)
+        elif order(event.id) > order(self.since) and (end := end_in(event)) is not None:
+            self.answer(end)
+
+    def looked(self, since: str) -> None:
+        """A look has begun when `since` was the newest event."""
+        if self.since is None:
+            self.since = since
+            for event in self.early:
+                self.hear(event)
+            self.early.clear()
+
+    def answer(self, end: End) -> None:
+        """Tell the end, if it is not told yet."""
+        if not self.end.done():
+            self.end.set_result(end)
+
+
 class EndWatch:
     """Who waits for which job of one queue; any number of waiters cost one look together."""
 
     def __init__(self, line: Line, keys: Keys) -> None:
         self._line, self._keys = line, keys
-        self._waiting: dict[str, set[asyncio.Future[End]]] = {}
-        self._gone: dict[str, tuple[str, int]] = {}
-        """Jobs that a look did not find: the last event at that time, and how many looks."""
+        self._waiting: dict[str, set[Waiter]] = {}
         self._due = asyncio.Event()
-        self._heard_to = "0-0"
+        self._heard_to = START
         self.trouble: RedisUnavailable | None = None
         """Why jobs cannot be looked at now."""
 
-    def expect(self, job_id: str) -> asyncio.Future[End]:
-        """Begin to wait; `forget` it at the end."""
-        future = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(job_id, set()).add(future)
+    def expect(self, job_id: str, *, limited: bool) -> Waiter:
+        """Begin to wait, with a time limit or without; `forget` it at the end."""
+        waiter = Waiter(asyncio.get_running_loop().create_future(), limited)
+        self._waiting.setdefault(job_id, set()).add(waiter)
         self._due.set()
-        return future
+        return waiter
 
-    def forget(self, job_id: str, future: asyncio.Future[End]) -> None:
+    def forget(self, job_id: str, waiter: Waiter) -> None:
         """Somebody waits no longer."""
         waiters = self._waiting.get(job_id, set())
-        waiters.discard(future)
+        waiters.discard(waiter)
         if not waiters:
             self._waiting.pop(job_id, None)
-            self._gone.pop(job_id, None)
 
     def look_soon(self) -> None:
         """Something may have been missed."""
@@ -73,17 +106,19 @@ class EndWatch:
     def heard(self, events: Sequence[Event], up_to: str) -> None:
         """Events in order; all up to the id `up_to` are known now."""
         for event in events:
-            job_id = event.job_id
-            if job_id in self._waiting and (end := end_in(event)) is not None:
-                self._answer(job_id, end)
+            for waiter in self._waiting.get(event.job_id or "", ()):
+                waiter.hear(event)
         self._heard_to = up_to
-        for job_id, (last, looks) in list(self._gone.items()):
-            self._settle_gone(job_id, last, looks)
+        for waiter in self._all():
+            self._settle_gone(waiter)
 
     def give_up(self, error: RedisUnavailable) -> None:
         """Nobody will hear anything any more."""
-        for job_id in list(self._waiting):
-            self._answer(job_id, End("lost", error))
+        for waiter in self._all():
+            waiter.answer(End("lost", error))
+
+    def _all(self) -> Iterator[Waiter]:
+        return chain.from_iterable(self._waiting.values())
 
     async def run(self) -> None:
         """The loop. Ends only when cancelled."""
@@ -97,7 +132,9 @@ class EndWatch:
                 failures, since = failures + 1, since if failures else loop.time()
                 self.trouble = error
                 if loop.time() - since >= AWAY_S:
-                    self.give_up(error)
+                    for waiter in self._all():
+                        if not waiter.limited:
+                            waiter.answer(End("lost", error))
                 await asyncio.sleep(retry_pause_s(failures, random.random()))
                 continue
             await self._until_due()
@@ -112,38 +149,34 @@ class EndWatch:
 
     async def _look(self) -> None:
         ids = list(self._waiting)
+        newest = ("XREVRANGE", self._keys.events, "+", "-", "COUNT", 1)
         for start in range(0, len(ids), CHUNK):
-            chunk = ids[start : start + CHUNK]
-            commands: list[tuple[Any, ...]] = []
-            for id in chunk:
+            # Who comes while the look is under way waits for the next one: this one may be of an earlier run.
+            asked = [(id, list(self._waiting.get(id, ()))) for id in ids[start : start + CHUNK]]
+            commands: list[tuple[Any, ...]] = [newest]
+            for id, _ in asked:
                 commands += finish_commands(self._keys, id)
-            replies = await self._line.call_many(commands)
-            each = len(replies) // len(chunk)
-            ends = {id: read_end(replies[place * each : place * each + each]) for place, id in enumerate(chunk)}
-            for id, end in ends.items():
-                if end is not None and end.kind != "gone":
-                    self._answer(id, end)
-            if gone := [id for id, end in ends.items() if end is not None and end.kind == "gone"]:
-                await self._not_found(gone)
+            before, *replies, after = await self._line.call_many([*commands, newest])
+            each = len(replies) // len(asked)
+            for place, (_, waiters) in enumerate(asked):
+                end = read_end(replies[place * each : place * each + each])
+                for waiter in waiters:
+                    waiter.looked(newest_id(before))
+                    if end is not None and end.kind == "gone":
+                        waiter.gone_at, waiter.gone_looks = newest_id(after), waiter.gone_looks + 1
+                        self._settle_gone(waiter)
+                    elif end is not None:
+                        waiter.answer(end)
 
-    async def _not_found(self, ids: list[str]) -> None:
-        newest = await self._line.call("XREVRANGE", self._keys.events, "+", "-", "COUNT", 1)
-        last = newest[0][0].decode() if newest else "0-0"
-        for id in ids:
-            if id in self._waiting:
-                _, looks = self._gone.get(id, ("", 0))
-                self._gone[id] = last, looks + 1
-                self._settle_gone(id, last, looks + 1)
+    def _settle_gone(self, waiter: Waiter) -> None:
+        heard = order(self._heard_to) >= order(waiter.gone_at)
+        if waiter.gone_looks and (heard or waiter.gone_looks >= LOOKS_AT_MOST):
+            waiter.answer(End("gone"))
 
-    def _settle_gone(self, job_id: str, last: str, looks: int) -> None:
-        if order(self._heard_to) >= order(last) or looks >= LOOKS_AT_MOST:
-            self._answer(job_id, End("gone"))
 
-    def _answer(self, job_id: str, end: End) -> None:
-        self._gone.pop(job_id, None)
-        for future in self._waiting.pop(job_id, ()):
-            if not future.done():
-                future.set_result(end)
+def newest_id(reply: Any) -> str:
+    """The id in the reply of XREVRANGE; that before all others when the stream is empty."""
+    return str(reply[0][0].decode()) if reply else START
 
 
 def end_in(event: Event) -> End | None:

@@ -53,6 +53,18 @@ def from_wire(job_id: str, fields: Mapping[bytes, bytes], queue_name: str, door:
     return job
 
 
+def unreadable_job(job_id: str, fields: Mapping[bytes, bytes], queue_name: str, error: CorruptJob, now_ms: int) -> Job:
+    """A job in place of one that cannot be read, to fail with `error`.
+
+    What its scheduler, if it has one, needs to go on is kept as far as it can be read: only this job is lost.
+    """
+    opts = _options(fields.get(b"opts", b"{}")) if b"rjk" in fields else None
+    job = Job(job_id, _text(fields.get(b"name", b"")), None, opts or JobOptions(), queue_name, now_ms)
+    job.scheduler_id = _text(fields[b"rjk"]) if b"rjk" in fields else None
+    job.deferred_failure = str(error)
+    return job
+
+
 def _number(value: bytes) -> int:
     try:
         return int(value)

@@ -29,7 +29,7 @@ import base64
 import re
 from dataclasses import dataclass
 
-from corral.errors import ConfigurationError, InvalidQueueName
+from corral.errors import ConfigurationError, InvalidQueueName, shown
 
 DEFAULT_PREFIX = "bull"
 
@@ -69,12 +69,12 @@ class Keys:
 
     def __post_init__(self) -> None:
         if not isinstance(self.queue, str):
-            raise InvalidQueueName(f"a queue's name is a text, got {self.queue!r}")
+            raise InvalidQueueName(f"a queue's name is a text, got {shown(self.queue)}")
         if not self.queue:
             raise InvalidQueueName("a queue needs a name; give one, like Queue('emails')")
         if ":" in self.queue:
             raise InvalidQueueName(
-                f"queue name {self.queue!r} holds a colon, which separates the parts of a Redis key; "
+                f"queue name {shown(self.queue)} holds a colon, which separates the parts of a Redis key; "
                 "use another sign, or set the prefix for a namespace"
             )
         if not self.prefix:

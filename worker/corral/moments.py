@@ -7,7 +7,7 @@ a thousand years.
 from datetime import UTC, datetime, timedelta
 from math import isfinite
 
-from corral.errors import InvalidJob
+from corral.errors import InvalidJob, shown
 
 Duration = timedelta | float | int
 """A span of time in the public API: a timedelta, or a number of seconds."""
@@ -24,7 +24,7 @@ _LATEST_S = 100_000_000_000
 
 def to_ms(duration: Duration) -> int:
     """A span of time as whole milliseconds. Raises InvalidJob when it is negative, not a number, or over a century."""
-    wrong = InvalidJob(f"{duration!r} is not a span of time; give a timedelta or seconds")
+    wrong = InvalidJob(f"{shown(duration)} is not a span of time; give a timedelta or seconds")
     if isinstance(duration, bool) or not isinstance(duration, timedelta | float | int):
         raise wrong
     seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
@@ -41,7 +41,7 @@ def to_epoch_ms(name: str, moment: datetime | float) -> int:
     """A moment, a datetime (without a zone: local time) or epoch seconds, as epoch ms. Raises InvalidJob, with `name`."""
     seconds = moment.timestamp() if isinstance(moment, datetime) else moment
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
-        raise InvalidJob(f"{name} takes a datetime or epoch seconds, got {moment!r}")
+        raise InvalidJob(f"{name} takes a datetime or epoch seconds, got {shown(moment)}")
     if seconds > _LATEST_S:
         raise InvalidJob(f"{name} takes a datetime or epoch seconds; {moment!r} looks like milliseconds")
     return round(seconds * 1000)

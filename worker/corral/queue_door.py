@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from corral.address import make_pool
 from corral.connection import Lines
-from corral.errors import ConfigurationError
+from corral.errors import ConfigurationError, shown
 from corral.job_calls import JobCalls
 from corral.keys import DEFAULT_PREFIX, Keys
 
@@ -18,7 +18,7 @@ Dialect = Literal["auto", "v5", "v6"]
 def dialect_arg(dialect: Dialect) -> str:
     """The dialect as the scripts read it. Raises ConfigurationError."""
     if dialect not in ("auto", "v5", "v6"):
-        raise ConfigurationError(f"dialect is 'auto', 'v5' or 'v6', got {dialect!r}")
+        raise ConfigurationError(f"dialect is 'auto', 'v5' or 'v6', got {shown(dialect)}")
     return "" if dialect == "auto" else dialect
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
-from corral.errors import ConfigurationError, InvalidJob
+from corral.errors import ConfigurationError, InvalidJob, shown
 from corral.moments import Duration, to_ms
 
 
@@ -19,9 +19,9 @@ class RateLimit:
 
     def __post_init__(self) -> None:
         if type(self.max) is not int or self.max < 1:
-            raise ConfigurationError(f"a rate limit's max is a whole number from 1 up, got {self.max!r}")
+            raise ConfigurationError(f"a rate limit's max is a whole number from 1 up, got {shown(self.max)}")
         if type(self.duration_ms) is not int or self.duration_ms < 1:
-            raise ConfigurationError(f"a rate limit's duration is at least 1 ms, got {self.duration_ms!r}")
+            raise ConfigurationError(f"a rate limit's duration is at least 1 ms, got {shown(self.duration_ms)}")
 
     @classmethod
     def per(cls, jobs: int, duration: Duration) -> Self:

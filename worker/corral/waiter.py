@@ -8,9 +8,10 @@ from typing import Any
 from corral.connection import Lines, retry_pause_s
 from corral.errors import ConfigurationError, JobFailed, JobNotFound, JobTimeout, RedisUnavailable
 from corral.events import QueueEvents
-from corral.events_gap import START
+from corral.events_gap import order
 from corral.events_record import read_event
-from corral.events_watch import AWAY_S, End, ends_in, finish_commands, read_end
+from corral.events_stream import MOST
+from corral.events_watch import AWAY_S, End, ends_in, finish_commands, newest_id, read_end
 from corral.keys import Keys
 
 
@@ -18,7 +19,7 @@ async def wait_until_finished(keys: Keys, job_id: str, events: QueueEvents, time
     """Wait until a job has finished; gives its return value.
 
     It cannot hang: whoever waits is told by the events, and by a look at the job at once, every few seconds, and after
-    each outage or gap. Raises JobFailed, JobNotFound, JobTimeout after `timeout_ms`, and RedisUnavailable when Redis is
+    each outage or gap. What ended before that first look and has begun anew is not the end. Raises JobFailed, JobNotFound, JobTimeout after `timeout_ms`, and RedisUnavailable when Redis is
     away then, or, without a time limit, when it has been away for half a minute.
     """
     if events.keys != keys:
@@ -29,16 +30,16 @@ async def wait_until_finished(keys: Keys, job_id: str, events: QueueEvents, time
     limit = None if timeout_ms is None else asyncio.get_running_loop().time() + timeout_ms / 1000
     await _started(events, limit)
     watch = events.watch()
-    future = watch.expect(job_id)
+    waiter = watch.expect(job_id, limited=limit is not None)
     try:
         async with asyncio.timeout_at(limit):
-            end = await future
+            end = await waiter.end
     except TimeoutError:
         if watch.trouble is not None:
             raise watch.trouble from None
         raise _too_late(job_id, keys, timeout_ms) from None
     finally:
-        watch.forget(job_id, future)
+        watch.forget(job_id, waiter)
     return value_of(end, job_id, keys.queue)
 
 
@@ -59,13 +60,16 @@ async def look_until_finished(lines: Lines, keys: Keys, job_id: str, timeout_ms:
     """The same over blocking lines: waits in the thread, and holds a connection only while it looks. Raises the same."""
     began = time.monotonic()
     over = None if timeout_ms is None else began + timeout_ms / 1000
-    last, pause, failures, away = "", 0.01, 0, began
+    last, gone_at, pause, failures, away = "", "", 0.01, 0, began
     while True:
         try:
             last = last or await _newest(lines, keys)
             *replies, news = await lines.call_many(
-                [*finish_commands(keys, job_id), ("XREAD", "COUNT", 1000, "STREAMS", keys.events, last)]
+                [*finish_commands(keys, job_id), ("XREAD", "COUNT", MOST, "STREAMS", keys.events, last)]
             )
+            end = read_end(replies)
+            is_gone = end is not None and end.kind == "gone"
+            gone_at = (gone_at or await _newest(lines, keys)) if is_gone else ""
         except RedisUnavailable:
             failures, away = failures + 1, away if failures else time.monotonic()
             if time.monotonic() >= (away + AWAY_S if over is None else over):
@@ -74,22 +78,23 @@ async def look_until_finished(lines: Lines, keys: Keys, job_id: str, timeout_ms:
             continue
         failures = 0
         entries = news[0][1] if news else []
-        end, last = read_end(replies), entries[-1][0].decode() if entries else last
+        last, behind = entries[-1][0].decode() if entries else last, len(entries) == MOST
         # The event of a job that retention removed as it completed has the value that a look finds no more.
         if end is None or end.kind == "gone":
             end = ends_in([read_event(*entry) for entry in entries], job_id) or end
-        if end is not None and (end.kind != "gone" or len(entries) < 1000):
+        if end is not None and (end.kind != "gone" or not behind or order(last) >= order(gone_at)):
             return value_of(end, job_id, keys.queue)
         if over is not None and time.monotonic() >= over:
             raise _too_late(job_id, keys, timeout_ms)
-        left = pause if over is None else min(pause, max(0.0, over - time.monotonic()))
-        time.sleep(left)  # noqa: ASYNC251
-        pause = min(0.25, pause * 1.5)
+        if not behind:
+            left = pause if over is None else min(pause, max(0.0, over - time.monotonic()))
+            time.sleep(left)  # noqa: ASYNC251
+            pause = min(0.25, pause * 1.5)
 
 
 async def _newest(lines: Lines, keys: Keys) -> str:
     newest = await lines.call("XREVRANGE", keys.events, "+", "-", "COUNT", 1)
-    return newest[0][0].decode() if newest else START
+    return newest_id(newest)
 
 
 def value_of(end: End, job_id: str, queue: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Self
 from redis.asyncio import Redis
 
 from corral.ending import BackoffStrategy, Ending
-from corral.errors import ConfigurationError, InvalidJob
+from corral.errors import ConfigurationError, InvalidJob, shown
 from corral.executor import Processor
 from corral.keys import Keys
 from corral.lifecycle import Retention
@@ -62,9 +62,9 @@ class WorkerOptions:
         if max_started_attempts is not None:
             whole("max_started_attempts", max_started_attempts, 1)
         if limiter is not None and not isinstance(limiter, RateLimit):
-            raise ConfigurationError(f"limiter is a RateLimit, like RateLimit.per(10, 1); got {limiter!r}")
+            raise ConfigurationError(f"limiter is a RateLimit, like RateLimit.per(10, 1); got {shown(limiter)}")
         if backoff_strategy is not None and not callable(backoff_strategy):
-            raise ConfigurationError(f"backoff_strategy is a function, got {backoff_strategy!r}")
+            raise ConfigurationError(f"backoff_strategy is a function, got {shown(backoff_strategy)}")
         if dead_letter_queue is not None:
             Keys(dead_letter_queue)
         try:
@@ -96,7 +96,7 @@ class WorkerOptions:
 def whole(name: str, value: object, least: int) -> None:
     """Raises ConfigurationError unless `value` is a whole number from `least` up."""
     if type(value) is not int or value < least:
-        raise ConfigurationError(f"{name} is a whole number from {least} up, got {value!r}")
+        raise ConfigurationError(f"{name} is a whole number from {least} up, got {shown(value)}")
 
 
 def queue_and_processor(
@@ -108,12 +108,12 @@ def queue_and_processor(
             raise ConfigurationError("the queue's name comes first: Worker('emails', send)")
         return (), queue
     if processor is not None and not callable(processor):
-        raise ConfigurationError(f"a worker needs a processor, a function that takes the job; got {processor!r}")
+        raise ConfigurationError(f"a worker needs a processor, a function that takes the job; got {shown(processor)}")
     names = (queue,) if isinstance(queue, str) else tuple(queue) if isinstance(queue, Sequence) else (queue,)
-    if wrong := [name for name in names if not isinstance(name, str)]:
-        raise ConfigurationError(f"a queue's name is a text, got {wrong[0]!r}")
     if not names:
         raise ConfigurationError("the list of queues is empty; name one, or write Worker(send) and set CORRAL_QUEUES")
+    for name in names:
+        Keys(name)
     if len(set(names)) < len(names):
         raise ConfigurationError(f"a queue is named twice in {', '.join(names)}")
     return names, processor
