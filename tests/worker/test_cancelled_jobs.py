@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from corral import Job, JobSpec, JobTimeout, LockLost, Queue, UnrecoverableError, Worker
+from corral import Backoff, Job, JobSpec, JobTimeout, LockLost, Queue, RateLimitError, UnrecoverableError, Worker
+from corral.controls import Controls
+from corral.errors import JobCancelled
+from corral.job_signal import Signal
 from running import running
 from waiting import eventually
 
@@ -279,3 +282,218 @@ async def test_a_plain_processor_is_told_of_a_shutdown_and_its_job_handed_back(q
     job = await queue.get_job("1")
     assert job is not None
     assert (str(await job.get_state()), job.attempts_made) == ("waiting", 0)
+
+
+async def test_a_plain_processor_is_never_begun_beside_itself(queue: Queue, redis7_url: str) -> None:
+    inside: list[str] = []
+    began: list[tuple[int, int]] = []
+
+    def hold(job: Job) -> None:
+        began.append((job.attempt, len(inside)))
+        inside.append(job.id)
+        job.signal.wait_in_thread(0.3)
+        threading.Event().wait(0.1)
+        inside.remove(job.id)
+
+    worker = Worker("q", hold, redis=redis7_url, concurrency=2)
+
+    async def cancel(job: Job) -> None:
+        # An async listener runs just before the job does.
+        if job.attempt == 1:
+            assert worker.cancel_job(job.id)
+
+    worker.on("active", cancel)
+    await queue.add("x", attempts=2)
+    async with running(worker):
+        await eventually(lambda: ended(queue))
+    assert began == [(2, 0)]
+
+
+async def test_a_listener_of_active_may_cancel_the_job(queue: Queue, redis7_url: str) -> None:
+    ran: list[str] = []
+    told: list[bool] = []
+
+    async def note(job: Job) -> None:
+        ran.append(job.id)
+
+    worker = Worker("q", note, redis=redis7_url)
+    worker.on("active", lambda job: told.append(worker.cancel_job(job.id, "not this one")))
+    await queue.add("x")
+    async with running(worker):
+        await eventually(lambda: ended(queue))
+    assert (told, ran, await reason_of(queue)) == ([True], [], "not this one")
+
+
+async def test_a_schedule_outlives_an_iteration_that_is_cancelled_as_the_next_one_is_made(
+    queue: Queue, redis7_url: str
+) -> None:
+    ran: list[str] = []
+
+    async def note(job: Job) -> None:
+        ran.append(job.id)
+
+    worker = Worker("q", note, redis=redis7_url)
+    cancelled: list[str] = []
+
+    @worker.on("active")
+    async def cancel(job: Job) -> None:
+        if not cancelled:
+            cancelled.append(job.id)
+            worker.cancel_all_jobs()
+
+    await queue.upsert_job_scheduler("s", every=0.1)
+    async with running(worker):
+        await eventually(lambda: len(ran) >= 2)
+    assert await reason_of(queue, cancelled[0]) == "the job was cancelled"
+
+
+@pytest.mark.parametrize("how", ["cancelled", "too slow"])
+async def test_what_comes_after_the_processor_is_not_cut_short(queue: Queue, redis7_url: str, how: str) -> None:
+    attempts: list[int] = []
+    reasons: list[str] = []
+    told: list[bool] = []
+
+    async def strategy(attempts_made: int, kind: str, error: BaseException, job: Job) -> float:
+        if how == "cancelled":
+            told.append(worker.cancel_job(job.id))
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.3)
+        return 0.01
+
+    async def boom(job: Job) -> None:
+        attempts.append(job.attempt)
+        if job.attempt == 1:
+            raise ValueError("its own reason")
+
+    timeout = 0.15 if how == "too slow" else None
+    worker = Worker("q", boom, redis=redis7_url, job_timeout=timeout, backoff_strategy=strategy)
+    worker.on("failed", lambda job, reason: reasons.append(reason))
+    await queue.add("x", attempts=3, backoff=Backoff("mine"))
+    async with running(worker):
+        await eventually(lambda: ended(queue))
+    assert (attempts, reasons) == ([1, 2], ["its own reason"])
+    assert told == [False] * (how == "cancelled")
+    assert (await queue.get_job_counts()).completed == 1
+
+
+async def test_a_job_cancelled_while_its_rate_limit_is_written_goes_back_all_the_same(
+    queue: Queue, redis7_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: list[int] = []
+    limit = Controls.limit
+
+    async def slow(self: Controls, *args: Any) -> None:
+        worker.cancel_all_jobs()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await limit(self, *args)
+
+    async def decide(job: Job) -> None:
+        starts.append(job.attempts_started)
+        if job.attempts_started == 1:
+            raise RateLimitError(0.05)
+
+    monkeypatch.setattr(Controls, "limit", slow)
+    worker = Worker("q", decide, redis=redis7_url)
+    await queue.add("x")
+    async with running(worker):
+        await eventually(lambda: ended(queue))
+    assert starts == [1, 2]
+    assert (await queue.get_job_counts()).completed == 1
+
+
+async def test_a_processor_that_cancels_its_own_task_as_it_fails_fails_with_its_own_reason(
+    queue: Queue, redis7_url: str
+) -> None:
+    reasons: list[str] = []
+
+    async def strategy(attempts_made: int, kind: str, error: BaseException, job: Job) -> int:
+        await asyncio.sleep(0)
+        return 0
+
+    async def boom(job: Job) -> None:
+        if job.attempt == 1:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            raise ValueError("its own reason")
+
+    worker = Worker("q", boom, redis=redis7_url, backoff_strategy=strategy)
+    worker.on("failed", lambda job, reason: reasons.append(reason))
+    await queue.add("x", attempts=2, backoff=Backoff("mine"))
+    async with running(worker):
+        await eventually(lambda: ended(queue))
+    assert reasons == ["its own reason"]
+    assert (await queue.get_job_counts()).completed == 1
+
+
+async def test_a_cancelled_job_whose_strategy_does_not_answer_before_a_shutdown_is_handed_back(
+    queue: Queue, redis7_url: str
+) -> None:
+    began, asked = asyncio.Event(), asyncio.Event()
+
+    async def strategy(attempts_made: int, kind: str, error: BaseException, job: Job) -> int:
+        asked.set()
+        await asyncio.Event().wait()
+        return 0
+
+    async def hold(job: Job) -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    worker = Worker("q", hold, redis=redis7_url, backoff_strategy=strategy)
+    await queue.add("x", attempts=2, backoff=Backoff("mine"))
+    async with running(worker, grace=0.5):
+        await began.wait()
+        worker.cancel_job("1")
+        await asked.wait()
+    job = await queue.get_job("1")
+    assert job is not None
+    assert (str(await job.get_state()), job.attempts_made) == ("waiting", 0)
+
+
+async def test_a_second_cancellation_does_not_cut_short_the_clean_up(queue: Queue, redis7_url: str) -> None:
+    deeds: list[str] = []
+    go_on = asyncio.Event()
+
+    async def hold(job: Job) -> None:
+        try:
+            deeds.append("began")
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            deeds.append("cleans up")
+            await go_on.wait()
+            deeds.append("cleaned up")
+            raise
+
+    worker = Worker("q", hold, redis=redis7_url)
+    await queue.add("x")
+    async with running(worker):
+        await eventually(lambda: deeds == ["began"])
+        worker.cancel_job("1", "first")
+        await eventually(lambda: len(deeds) == 2)
+        assert worker.cancel_job("1", "second")
+        asyncio.get_running_loop().call_later(0.05, go_on.set)
+        await eventually(lambda: ended(queue))
+    assert deeds == ["began", "cleans up", "cleaned up"]
+    assert await reason_of(queue) == "first"
+
+
+async def test_a_signal_that_is_asked_again_and_again_keeps_nothing_of_it() -> None:
+    signal = Signal()
+    for _ in range(20):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await signal.wait()
+    assert len(signal._told._done_callbacks) <= 1  # type: ignore[attr-defined]
+    assert await asyncio.to_thread(lambda: asyncio.run(_wait_shortly(signal)))
+    signal.abort(JobCancelled("enough"))
+    assert await signal.wait() == "enough"
+
+
+async def _wait_shortly(signal: Signal) -> bool:
+    """In a loop of its own, as a plain processor may have one."""
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await signal.wait()
+    return True

@@ -93,6 +93,23 @@ async def test_plain_processors_get_threads_for_it(queue: Queue, redis7_url: str
         await eventually(lambda: completed(queue, 10))
 
 
+async def test_a_plain_processor_may_set_it_from_its_thread(queue: Queue, redis7_url: str) -> None:
+    resized_in: list[int] = []
+
+    def grow(job: Job) -> None:
+        worker.concurrency = 3
+
+    worker = Worker("q", grow, redis=redis7_url, concurrency=1)
+    async with running(worker):
+        assert worker.shift is not None
+        worker.shift.slots.watch(lambda total: resized_in.append(threading.get_ident()))
+        await queue.add("x")
+        await eventually(lambda: resized_in)
+        assert worker.shift.slots.total == 3
+        await eventually(lambda: completed(queue, 1))
+    assert resized_in == [threading.get_ident()]
+
+
 async def test_a_number_set_before_the_run_counts_too(queue: Queue, redis7_url: str) -> None:
     together = asyncio.Barrier(3)
 

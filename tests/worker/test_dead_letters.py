@@ -151,7 +151,7 @@ async def test_letters_of_a_paused_queue_of_bullmq_5_are_replayed_too(queue: Que
 
 async def bury(lines: Lines, keys: Keys, letters: Keys, job_id: str) -> None:
     """As a worker does it, to its end."""
-    burials = Burials(lines, keys, letters)
+    burials = Burials(lines, keys, letters, "")
     burials.begin(job_id)
     await burials.close(within=5)
 

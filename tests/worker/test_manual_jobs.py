@@ -177,9 +177,133 @@ async def test_a_paused_worker_gives_none(queue: Queue, by_hand: Callable[..., W
     worker = by_hand()
     await worker.pause()
     await queue.add("x")
-    assert await worker.get_next_job() is None
+    assert await worker.get_next_job(timeout=0.05) is None
     worker.resume()
     assert await worker.get_next_job() is not None
+
+
+async def test_a_paused_worker_waits_until_it_goes_on(queue: Queue, by_hand: Callable[..., Worker]) -> None:
+    worker = by_hand()
+    await worker.pause()
+    await queue.add("x")
+    waiting = asyncio.create_task(worker.get_next_job(timeout=20))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    worker.resume()
+    assert await asyncio.wait_for(waiting, 10) is not None
+
+
+@pytest.mark.parametrize("why", ["paused", "limited"])
+async def test_asking_again_and_again_leaves_the_loop_to_others(
+    queue: Queue, by_hand: Callable[..., Worker], why: str
+) -> None:
+    worker = by_hand(limiter=RateLimit.per(1, 60))
+    if why == "paused":
+        await worker.pause()
+    else:
+        for _ in range(2):
+            await queue.add("x")
+        await worker.get_next_job()
+        assert await worker.get_next_job(timeout=0) is None
+    calls: list[object] = []
+
+    async def ask() -> None:
+        while len(calls) < 10:
+            calls.append(await worker.get_next_job(timeout=0))
+
+    asking = asyncio.create_task(ask())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert len(calls) < 10
+    await asking
+
+
+async def test_calls_at_the_same_time_get_jobs_of_their_own(queue: Queue, by_hand: Callable[..., Worker]) -> None:
+    worker = by_hand()
+    await queue.add("a")
+    await queue.add("b")
+    taken = await asyncio.gather(*(worker.get_next_job(timeout=0) for _ in range(2)))
+    # Two that wait share the connection, and both hear of what comes.
+    waiting = [asyncio.create_task(worker.get_next_job(timeout=20)) for _ in range(2)]
+    await asyncio.sleep(0)
+    for _ in range(2):
+        await queue.add("late")
+    taken += await asyncio.wait_for(asyncio.gather(*waiting), 10)
+    assert len({job.token for job in taken if job is not None}) == 4
+    for job in taken:
+        assert job is not None
+        await job.move_to_completed()
+    assert (await queue.get_job_counts()).completed == 4
+
+
+async def test_a_cancelled_call_leaves_its_job_to_the_next_one(
+    queue: Queue, by_hand: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle = scripts.settle_jobs
+    took = asyncio.Event()
+
+    async def stuck(*args: Any) -> Any:
+        found = await settle(*args)
+        if not took.is_set():
+            took.set()
+            await asyncio.Event().wait()
+        return found
+
+    monkeypatch.setattr("corral.manual.scripts.settle_jobs", stuck)
+    worker = by_hand()
+    await queue.add("x")
+    asking = asyncio.create_task(worker.get_next_job())
+    await took.wait()
+    asking.cancel()
+    await asyncio.wait([asking])
+    job = await worker.get_next_job(timeout=0)
+    assert job is not None
+    await job.move_to_completed()
+
+
+async def test_a_call_cancelled_while_the_next_iteration_is_made_leaves_its_job_to_the_next_one(
+    queue: Queue, by_hand: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    took = asyncio.Event()
+
+    async def stuck(*args: Any) -> None:
+        if not took.is_set():
+            took.set()
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr("corral.manual.produce_next", stuck)
+    worker = by_hand()
+    await queue.upsert_job_scheduler("s", every=3600)
+    asking = asyncio.create_task(worker.get_next_job())
+    await took.wait()
+    asking.cancel()
+    await asyncio.wait([asking])
+    job = await worker.get_next_job(timeout=0)
+    assert job is not None
+    await job.move_to_completed()
+
+
+@pytest.mark.parametrize("number", [1, 2])
+async def test_who_waits_for_a_job_gets_none_when_the_worker_is_closed(
+    by_hand: Callable[..., Worker], redis7_client: redis.asyncio.Redis, number: int
+) -> None:
+    client: Any = redis7_client
+    worker = by_hand()
+    waiting = [asyncio.create_task(worker.get_next_job(timeout=60)) for _ in range(number)]
+
+    async def blocked() -> bool:
+        return int((await client.info("clients"))["blocked_clients"]) == 1
+
+    await eventually(blocked)
+    await worker.close()
+    assert await asyncio.wait_for(asyncio.gather(*waiting), 10) == [None] * number
+
+
+async def test_a_dead_letter_queue_is_refused_for_it_says_nothing_of_jobs_taken_by_hand(
+    by_hand: Callable[..., Worker],
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"call Queue\.move_failed_to_dead_letters"):
+        await by_hand(dead_letter_queue="q-dead").get_next_job()
 
 
 async def test_a_worker_of_several_queues_gives_no_jobs(redis7_url: str) -> None:

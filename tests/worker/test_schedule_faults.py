@@ -122,3 +122,25 @@ async def test_a_schedule_goes_on_in_a_full_redis(redis7_url: str, redis7_client
         finally:
             await client.config_set("maxmemory", 0)
     assert await audit(client) == []
+
+
+@pytest.mark.parametrize("by_hand", [False, True], ids=["run", "by hand"])
+async def test_a_schedule_outlives_an_iteration_that_cannot_be_read(
+    redis7_url: str, redis7_client: redis.asyncio.Redis, by_hand: bool
+) -> None:
+    client: Any = redis7_client
+    async with Queue("q", redis=redis7_url) as queue:
+        await queue.upsert_job_scheduler("s", every=0.1)
+        (first,) = [key async for key in client.scan_iter("bull:q:repeat:s:*")]
+        await client.hset(first, "data", "{")
+        if by_hand:
+            worker = Worker("q", redis=redis7_url)
+            job = await worker.get_next_job(timeout=10)
+            assert job is not None
+            await job.move_to_completed()
+            await worker.close()
+        else:
+            async with running(Worker("q", run, redis=redis7_url)):
+                await eventually(lambda: ticks(client))
+        assert (await queue.get_job_counts()).failed == 1
+    assert await audit(client) == [f"queue q: job {first.decode().removeprefix('bull:q:')}: its data is not JSON"]

@@ -107,3 +107,22 @@ async def test_a_retention_that_makes_no_sense_harms_no_job(queue: Queue, redis_
         await eventually(lambda: ended(queue, 2))
     assert errors == []
     assert sorted(completed) == ["odd", "plain"]
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["completes", "fails"])
+async def test_a_processor_that_spoils_its_job_harms_no_other(queue: Queue, redis_url: str, fails: bool) -> None:
+    async def spoil(job: Job) -> None:
+        if job.name == "spoilt":
+            job.attempts_made = None  # type: ignore[assignment]
+            if fails:
+                raise ValueError("boom")
+
+    worker = Worker("q", spoil, redis=redis_url, concurrency=4)
+    await queue.add_bulk([JobSpec("spoilt"), JobSpec("fine")])
+    async with running(worker):
+        await eventually(lambda: ended(queue, 2))
+        assert worker.shift is not None
+        (work,) = worker.shift.works
+        await eventually(lambda: work.settler.unwritten == 0)
+        assert (worker.shift.slots.busy, work.locks.due(float("inf"))) == (0, [])
+    assert (await queue.get_job_counts()).failed == fails

@@ -123,3 +123,51 @@ async def test_a_paused_worker_can_be_closed(queue: Queue, redis7_url: str) -> N
         await worker.pause()
     assert worker.shift is not None
     assert worker.shift.over.is_set()
+
+
+async def test_a_second_pause_waits_for_what_runs_when_the_first_did_not(queue: Queue, redis7_url: str) -> None:
+    began, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold(job: Job) -> None:
+        began.set()
+        await go_on.wait()
+
+    worker = Worker("q", hold, redis=redis7_url)
+    heard: list[str] = []
+    worker.on("paused", lambda: heard.append("paused"))
+    await queue.add("x")
+    async with running(worker):
+        await began.wait()
+        await worker.pause(do_not_wait_active=True)
+        pausing = asyncio.create_task(worker.pause())
+        await asyncio.sleep(0)
+        assert not pausing.done()
+        go_on.set()
+        await pausing
+        assert (await queue.get_job_counts()).completed == 1
+    assert heard == ["paused"]
+
+
+async def test_a_pause_ends_with_the_worker_whatever_is_left(queue: Queue, redis7_url: str) -> None:
+    began, go_on = asyncio.Event(), asyncio.Event()
+
+    async def stay(job: Job) -> None:
+        began.set()
+        while not go_on.is_set():
+            try:
+                await go_on.wait()
+            except asyncio.CancelledError:
+                continue
+
+    worker = Worker("q", stay, redis=redis7_url)
+    await queue.add("x")
+    async with running(worker, grace=0.4):
+        await began.wait()
+        pausing = asyncio.create_task(worker.pause())
+        await eventually(lambda: worker.is_paused)
+    assert worker.shift is not None
+    assert worker.shift.stuck
+    try:
+        await asyncio.wait_for(pausing, 5)
+    finally:
+        go_on.set()

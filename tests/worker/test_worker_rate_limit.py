@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -142,3 +143,19 @@ async def test_a_wrong_time_fails_the_job_and_says_so(queue: Queue, redis7_url: 
     worker.on("failed", lambda job, reason: failed.set_result(reason))
     async with running(worker):
         assert "a span of time is not negative" in await asyncio.wait_for(failed, 10)
+
+
+async def test_a_job_that_speaks_of_a_limit_that_is_not_there_does_not_run_at_once_again(
+    queue: Queue, redis7_url: str
+) -> None:
+    ran: list[float] = []
+
+    async def decide(job: Job) -> None:
+        ran.append(time.monotonic())
+        if len(ran) < 4:
+            raise RateLimitError
+
+    await queue.add("x")
+    async with running(Worker("q", decide, redis=redis7_url)):
+        await eventually(lambda: completed(queue, 1))
+    assert all(later - sooner > 0.09 for sooner, later in itertools.pairwise(ran))

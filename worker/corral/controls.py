@@ -7,12 +7,15 @@ from corral.hold_scripts import limit_queue, limited_ms
 from corral.queue_work import QueueWork
 from corral.script import Caller
 
+UNKNOWN_LIMIT_MS = 100
+"""How long a queue rests whose processor speaks of a limit that Redis does not know: it would run again at once."""
+
 
 class Controls:
-    """Tells the works of one shift. `paused`: it takes no jobs until it is told to go on."""
+    """Tells the works of one shift, which is `over` at its end. `paused`: it takes no jobs until told to go on."""
 
-    def __init__(self, works: Sequence[QueueWork], caller: Caller) -> None:
-        self._works, self._caller = works, caller
+    def __init__(self, works: Sequence[QueueWork], caller: Caller, over: asyncio.Event) -> None:
+        self._works, self._caller, self._over = works, caller, over
         self.paused = False
 
     def pause(self) -> None:
@@ -23,9 +26,12 @@ class Controls:
                 work.settler.pause()
 
     async def idle(self) -> None:
-        """Wait until nothing runs and every outcome is written."""
-        while any(work.running or work.settler.unwritten for work in self._works):  # noqa: ASYNC110  (once)
+        """Wait until nothing runs and every outcome is written, or the shift is over, whatever is left then."""
+        while not self._over.is_set() and self._busy():  # noqa: ASYNC110  (once)
             await asyncio.sleep(0.005)
+
+    def _busy(self) -> bool:
+        return any(work.running or work.settler.unwritten for work in self._works)
 
     def resume(self) -> None:
         """Take jobs again."""
@@ -46,7 +52,7 @@ class Controls:
             work.settler.limit(duration_ms)
             await limit_queue(self._caller, work.keys, duration_ms)
         else:
-            work.settler.limit(await limited_ms(self._caller, work.keys))
+            work.settler.limit(await limited_ms(self._caller, work.keys) or UNKNOWN_LIMIT_MS)
 
     def cancel(self, job_id: str | None, reason: str) -> bool:
         """Cancel the runs of a job, or all (None). False: there is none."""

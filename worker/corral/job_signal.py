@@ -18,6 +18,7 @@ class Signal:
         self._error: CorralError | None = None
         # A future of threads, not of the loop: both wait for it.
         self._told: Future[object] = Future()
+        self._in_loop: asyncio.Future[object] | None = None
 
     @property
     def aborted(self) -> bool:
@@ -36,8 +37,11 @@ class Signal:
 
     async def wait(self) -> str:
         """Wait until it is aborted; gives the reason."""
+        # One for all who wait: each that is made stays with the signal. (A thread may have a loop of its own.)
+        if self._in_loop is None or self._in_loop.get_loop() is not asyncio.get_running_loop():
+            self._in_loop = asyncio.wrap_future(self._told)
         # Shielded: whoever stops waiting must not end it for the others.
-        await asyncio.shield(asyncio.wrap_future(self._told))
+        await asyncio.shield(self._in_loop)
         return str(self._error)
 
     def wait_in_thread(self, timeout: Duration | None = None) -> bool:

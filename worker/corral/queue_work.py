@@ -16,7 +16,7 @@ from corral.errors import CorralError, CorruptJob, JobCancelled, JobTimeout, Loc
 from corral.executor import Executor
 from corral.job import Job
 from corral.job_door import JobDoor
-from corral.job_record import from_wire
+from corral.job_record import from_wire, unreadable_job
 from corral.job_signal import Signal
 from corral.keys import Keys
 from corral.lifecycle import (
@@ -32,12 +32,14 @@ from corral.lifecycle import (
 from corral.listeners import Listeners
 from corral.locks import Locks
 from corral.metrics import Metrics
-from corral.options import JobOptions
+from corral.retention import KEEP_ALL
 from corral.run import Run
 from corral.scheduler_work import FOR_GOOD
 from corral.settler import Ended, Settler
 
 logger = logging.getLogger("corral.worker")
+
+_NOT_RUN = Interrupted()
 
 
 class QueueWork:
@@ -81,9 +83,10 @@ class QueueWork:
         try:
             job = from_wire(job_id, fields, self.keys.queue, self.calls)
         except CorruptJob as error:
-            job = Job(job_id, "", None, JobOptions(), self.keys.queue, now_ms(), token=token)
-            self._end(job, token, Failed(str(error), unrecoverable=True), time.monotonic())
-            return
+            job = unreadable_job(job_id, fields, self.keys.queue, error, now_ms())
+            if job.scheduler_id is None:
+                self._end(job, token, Failed(str(error), unrecoverable=True), time.monotonic())
+                return
         job.token = token
         job.processed_on = now_ms()
         job.attempts_started += 1
@@ -91,25 +94,29 @@ class QueueWork:
         if self.draining:
             self._end(job, token, Interrupted(), time.monotonic())
             return
+        # Known before anybody hears of it, who may cancel it; and an eager task begins, and may end, at once.
+        self.running[job_id, token] = run = Run(job)
         if self.listeners.wants("active"):
             self.listeners.tell("active", job)
-        # Known before it begins: an eager task begins, and may end, at once.
-        self.running[job_id, token] = run = Run(job)
         run.task = asyncio.create_task(self._run(run, token))
 
     async def _run(self, run: Run, token: str) -> None:
         job, started, verdict = run.job, time.monotonic(), None
+        outcome: Outcome = _NOT_RUN
         try:
             if job.scheduler_id is not None:
                 await self._produce(job)
-            if self.timeout_s is not None:
-                run.timer = asyncio.get_running_loop().call_later(self.timeout_s, self._time_out, run)
-            outcome = await self.executor.run(job)
+            if run.stopped is None:
+                if self.timeout_s is not None:
+                    run.timer = asyncio.get_running_loop().call_later(self.timeout_s, self._time_out, run)
+                run.stage = "in"
+                outcome = await self.executor.run(job)
+            run.stage = "after"  # from here on only a shutdown cuts it short
             if not isinstance(outcome, Completed) or run.stopped is not None:
                 outcome = outcome_of(outcome, run.stopped, draining=self.draining)
                 verdict = await self._before_end(job, outcome)
         except asyncio.CancelledError:
-            outcome = outcome_of(Interrupted(), run.stopped, draining=self.draining)
+            outcome, verdict = await self._cut_short(run, outcome)
         except Exception as error:
             logger.exception("running job %s of queue %s broke", job.id, self.keys.queue)
             outcome = Failed(f"the worker broke: {type(error).__name__}")
@@ -144,6 +151,18 @@ class QueueWork:
                     )
             await asyncio.sleep(retry_pause_s(failures, random.random()))
 
+    async def _cut_short(self, run: Run, outcome: Outcome) -> tuple[Outcome, Verdict | None]:
+        """Cancelled before its processor, or after it: by a shutdown, or by a processor that cancels its own task."""
+        try:
+            if not self.draining:
+                if run.stage != "after":
+                    outcome = outcome_of(Interrupted(), run.stopped, draining=False)
+                return outcome, await self._before_end(run.job, outcome)
+        except asyncio.CancelledError:
+            pass
+        # Even one that was told to end: it may not have made the next iteration of its scheduler.
+        return Interrupted(), None
+
     async def _before_end(self, job: Job, outcome: Outcome) -> Verdict | None:
         """What must be asked, or done, before an outcome can be written."""
         if isinstance(outcome, RateLimited):
@@ -159,8 +178,14 @@ class QueueWork:
         run_ms = round((time.monotonic() - started) * 1000)
         if isinstance(outcome, Moved):
             self._moved(job, token, outcome, run_ms)
-        else:
-            self.settler.settle(Ended(job, token, self.ending.step(job, outcome, verdict), run_ms))
+            return
+        try:
+            step = self.ending.step(job, outcome, verdict)
+        except Exception as error:
+            # A processor can write anything into its job.
+            logger.exception("how job %s of queue %s ends could not be decided", job.id, self.keys.queue)
+            step = Fail(f"the worker broke: {type(error).__name__}", (), KEEP_ALL, exhausted=False)
+        self.settler.settle(Ended(job, token, step, run_ms))
 
     def _moved(self, job: Job, token: str, moved: Moved, run_ms: int) -> None:
         """Its processor has put the job elsewhere: it is not ours any more."""
@@ -177,18 +202,14 @@ class QueueWork:
             )
 
     def _time_out(self, run: Run) -> None:
-        self.stop(run, JobTimeout(f"the job ran longer than {self.timeout_s:g} s, the job_timeout of its worker"))
-
-    def stop(self, run: Run, error: CorralError) -> None:
-        """Tell a run to end."""
-        run.stop(error, in_thread=run.task in self.executor.in_thread)
+        error = JobTimeout(f"the job ran longer than {self.timeout_s:g} s, the job_timeout of its worker")
+        run.stop(error, self.executor.in_thread)
 
     def cancel(self, job_id: str | None, reason: str) -> bool:
         """Cancel the runs of a job, or all (None). False: there is none."""
         found = [run for (id, _), run in self.running.items() if job_id is None or id == job_id]
-        for run in found:
-            self.stop(run, JobCancelled(reason))
-        return bool(found)
+        told = [run.stop(JobCancelled(reason), self.executor.in_thread) for run in found]
+        return any(told)
 
     def signal_of(self, job: Job) -> Signal:
         """The signal of a job that runs here. Raises CorralError for any other."""
@@ -202,6 +223,7 @@ class QueueWork:
         self.settler.share.reclaim()
         if self.ending.asks(ended.job, outcome):
             self.running[ended.job.id, ended.token] = run = Run(ended.job)
+            run.stage = "after"
             run.task = asyncio.create_task(self._refuse_later(ended, outcome))
         else:
             self._refuse(ended, outcome)

@@ -2,6 +2,8 @@
 
 import asyncio
 import threading
+from collections.abc import Container
+from typing import Literal
 
 from corral.errors import CorralError
 from corral.job import Job
@@ -12,14 +14,18 @@ _MAKING = threading.Lock()
 
 
 class Run:
-    """See the module's docstring. `stopped`: why it was told to end, None = it was not."""
+    """See the module's docstring. `stopped`: why it was told to end, None = it was not.
 
-    __slots__ = ("_signal", "job", "stopped", "task", "timer")
+    `stage`: what it is at: before its processor runs, in it, or after it, when the outcome stands.
+    """
+
+    __slots__ = ("_signal", "job", "stage", "stopped", "task", "timer")
 
     task: asyncio.Task[None]
 
     def __init__(self, job: Job) -> None:
         self.job = job
+        self.stage: Literal["before", "in", "after"] = "before"
         self.stopped: CorralError | None = None
         self.timer: asyncio.TimerHandle | None = None
         self._signal: Signal | None = None
@@ -32,11 +38,21 @@ class Run:
                 self._signal = Signal()
             return self._signal
 
-    def stop(self, error: CorralError, *, in_thread: bool) -> None:
-        """Tell it to end; the first reason stays. What is in a thread cannot be cancelled."""
+    def stop(self, error: CorralError, in_thread: Container[object]) -> bool:
+        """Tell it to end; the first reason stays. False: its processor has ended already.
+
+        What is in a thread cannot be cancelled. Before its processor it is not cancelled either: it ends without it.
+        """
+        if self.stage == "after":
+            return False
         if self.stopped is None:
             self.stopped = error
-        self.signal.abort(error)
-        if not in_thread:
-            # Not at once: a task that is cancelled before its first step never runs, and its job would never end.
-            asyncio.get_running_loop().call_soon(self.task.cancel)
+            self.signal.abort(error)
+            # Not at once: whoever tells it may be the listener that hears of it before its task is there. And once
+            # only: a second time would cut short how the processor cleans up.
+            asyncio.get_running_loop().call_soon(self._cancel, in_thread)
+        return True
+
+    def _cancel(self, in_thread: Container[object]) -> None:
+        if self.stage == "in" and self.task not in in_thread:
+            self.task.cancel()

@@ -196,7 +196,11 @@ class Settler:
         for job_id, fields in reply.jobs:
             self._receiver.taken(job_id, fields, call.token)
         for ended, code in zip(call.batch, reply.codes, strict=True):
-            self._told(ended, code, sent_before)
+            try:
+                self._told(ended, code, sent_before)
+            except Exception:
+                # A processor can write anything into its job. The others of this answer still want to be told.
+                logger.exception("that job %s of queue %s ended was not told", ended.job.id, self._keys.queue)
         for job_id in reply.unreadable:
             self._receiver.unreadable(job_id)
         for text in reply.troubles:

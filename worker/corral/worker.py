@@ -1,6 +1,8 @@
 """Worker: what a user writes. Its options, its listeners, and the beginning and end of its run."""
 
+import asyncio
 import os
+import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar, overload
 
@@ -76,8 +78,6 @@ class Worker:
         dialect: Dialect = "auto",
     ) -> None:
         self._names, self._processor = queue_and_processor(queue, processor)
-        for each in self._names:
-            Keys(each)
         if concurrency is not None:
             whole("concurrency", concurrency, 1)
         self._concurrency = concurrency
@@ -99,7 +99,7 @@ class Worker:
             dialect=dialect,
         )
         self._listeners = Listeners()
-        self._paused = False
+        self._paused, self._resumed = False, asyncio.Event()
         self._manual: Manual | None = None
         self._shift: Shift | None = None
         self._stop_grace: float | None = None
@@ -166,7 +166,7 @@ class Worker:
         whole("concurrency", jobs, 1)
         self._concurrency = jobs
         if self._shift is not None:
-            self._shift.slots.resize(jobs)
+            self._shift.resize(jobs)
 
     @property
     def is_paused(self) -> bool:
@@ -178,19 +178,20 @@ class Worker:
 
         Told before `run`, it begins paused. do_not_wait_active: return at once.
         """
-        if self._paused:
-            return
-        self._paused = True
+        first, self._paused = not self._paused, True
+        self._resumed.clear()
         if self._shift is not None:
             self._shift.controls.pause()
             if not do_not_wait_active:
                 await self._shift.controls.idle()
-        self._listeners.tell("paused")
+        if first:
+            self._listeners.tell("paused")
 
     def resume(self) -> None:
         """Let this worker take jobs again."""
         if self._paused:
             self._paused = False
+            self._resumed.set()
             if self._shift is not None:
                 self._shift.controls.resume()
             self._listeners.tell("resumed")
@@ -198,7 +199,8 @@ class Worker:
     async def rate_limit(self, duration: Duration) -> None:
         """Let no job of the worker's queues start for so long. In a processor, `raise RateLimitError` then.
 
-        This worker obeys by itself; others where they know a rate limit, their own or the queue's.
+        This worker obeys by itself; others where they know a rate limit, their own or the queue's. Without a `limiter`
+        it waits that time out, whatever `Queue.remove_rate_limit_key` does meanwhile.
         Raises ConfigurationError when it does not run, RedisUnavailable.
         """
         await self._running().controls.rate_limit(max(1, to_ms(duration)))
@@ -217,14 +219,20 @@ class Worker:
             self._shift.controls.cancel(None, reason)
 
     async def get_next_job(self, timeout: Duration = 5.0) -> Job | None:
-        """Take a job by hand, waiting for at most `timeout`; None: there is none (or the worker is paused).
+        """Take a job by hand, waiting for at most `timeout`; None: there is none, or the worker is paused or closed.
 
         It ends by `job.move_to_completed` or `job.move_to_failed`, and `job.extend_lock` holds it for longer than
         `lock_duration`. Nothing is checked of it: see `job.deferred_failure`. Raises RedisUnavailable;
-        ConfigurationError for a worker of several queues.
+        ConfigurationError for a worker of several queues, or one with a dead-letter queue.
         """
-        seconds = to_ms(timeout) / 1000
-        return None if self._paused else await self._by_hand().next_job(seconds)
+        until = time.monotonic() + to_ms(timeout) / 1000
+        if self._paused:
+            try:
+                async with asyncio.timeout(until - time.monotonic()):
+                    await self._resumed.wait()
+            except TimeoutError:
+                return None
+        return await self._by_hand().next_job(until)
 
     def start_stalled_check(self) -> None:
         """Put back jobs of dead workers until `close`, for a worker whose jobs are taken by hand. `run` does by itself.
@@ -289,6 +297,11 @@ class Worker:
             names = self.queue_names(settings)
             if len(names) > 1:
                 raise ConfigurationError(f"jobs are taken by hand from one queue, this worker has {', '.join(names)}")
+            if self._options.dead_letters is not None:
+                raise ConfigurationError(
+                    "jobs taken by hand are not moved to a dead-letter queue; leave dead_letter_queue out, and call "
+                    "Queue.move_failed_to_dead_letters when jobs have failed for good"
+                )
             keys = Keys(names[0], self._options.prefix or settings.prefix)
             self._manual = Manual(self._options, keys, self._options.name or settings.pod or "")
         return self._manual
