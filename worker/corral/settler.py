@@ -110,6 +110,11 @@ class Settler:
         return len(self._pending) + len(self._under_way)
 
     @property
+    def unwritten_ends(self) -> int:
+        """Outcomes that Redis may not have yet. A take alone is none: what it brings can be handed back by the last call."""
+        return len(self._pending) + sum(1 for call in self._under_way if call.batch)
+
+    @property
     def taking(self) -> bool:
         """Whether it takes jobs at all: it was told neither to be quiet nor to pause."""
         return not (self._quiet or self._paused)
