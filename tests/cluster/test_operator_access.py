@@ -113,6 +113,8 @@ async def test_the_operator_uses_every_right_that_the_chart_grants_and_needs_no_
         operators = _as_account(control_plane, kubectl, name, tmp_path)
         asked = ["list", "workerpools.corral.dev", *(["--all-namespaces"] if scope == "cluster" else [])]
         eventually_sync(lambda: "yes" in operators("auth", "can-i", *asked))
+        # Each binding takes effect a little later than it is made.
+        eventually_sync(lambda: "yes" in operators("auth", "can-i", "update", f"leases/{_lease(objects)}"))
         # Empty: all namespaces, as the chart says it to the pod.
         args = ("--namespace", kubectl.namespace) if scope == "namespaces" else ("--namespace", "")
         mark = namespace.mark()
