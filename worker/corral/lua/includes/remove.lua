@@ -133,7 +133,8 @@ end
 local function swept(how, act)
   local done, answer = pcall(act)
   sweep(how.sweeping or {})
-  if not done then error(answer) end
+  -- A text would lose the word that Redis' errors begin with.
+  if not done then error(type(answer) == 'table' and answer or {err = answer}) end
   return answer
 end
 
