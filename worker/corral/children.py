@@ -7,7 +7,7 @@ from typing import Any
 from corral.errors import CorruptJob
 from corral.keys import Keys
 from corral.payload import from_json
-from corral.script import Caller
+from corral.script import Caller, pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,6 @@ class DependencyCounts:
 
 
 _FIRST_PAGE = Dependencies({}, (), {}, (), (0, 0, 0, 0))
-
-
-def pairs(reply: Any) -> dict[bytes, bytes]:
-    """A hash as Redis gives it: a dict with RESP 3, else its fields and values in turn."""
-    return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
 
 
 async def read_values(caller: Caller, keys: Keys, job_id: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from corral import add_scripts
 from corral.address import make_pool
-from corral.children import pairs, read_dependencies
+from corral.children import read_dependencies
 from corral.clock import now_ms
 from corral.connection import Lines
 from corral.flow_tree import FlowJob, FlowNode, built, check_flow, place, taken_apart, warn_of_unseen_failure
@@ -21,6 +21,7 @@ from corral.keys import DEFAULT_PREFIX, Keys
 from corral.options import JobOptions
 from corral.queue_door import Dialect, dialect_arg
 from corral.refusals import refusal
+from corral.script import pairs
 
 
 class FlowProducer:

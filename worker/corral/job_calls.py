@@ -10,7 +10,7 @@ from corral.blocking_lines import BlockingLines, drive
 from corral.children import Dependencies, DependencyCounts
 from corral.clock import now_ms
 from corral.ending import Ending
-from corral.errors import ConfigurationError, CorralError, JobLocked, JobNotFound
+from corral.errors import ConfigurationError, CorralError, JobNotFound
 from corral.job import Job
 from corral.job_signal import Signal
 from corral.keys import Keys
@@ -123,11 +123,7 @@ class JobCalls:
         code = await admin_scripts.remove_job(
             self._caller, self._keys, self._dialect, now_ms(), job.id, remove_children
         )
-        if code == 0:
-            raise JobLocked(
-                f"job {job.id} of queue {self._keys.queue!r} was not removed: a worker runs it, or one of its children"
-            )
-        if code < 0:
+        if code < 1:
             raise refusal(code, job.id, self._keys.queue, "removed")
 
     def remove_deduplication_key(self, job: Job) -> Reply[bool]:

@@ -9,7 +9,7 @@ from corral.job import Job
 from corral.job_door import JobDoor
 from corral.job_record import from_wire
 from corral.keys import Keys
-from corral.script import to_text
+from corral.script import pairs, to_text
 from corral.state import State
 
 logger = logging.getLogger("corral.queue")
@@ -70,7 +70,7 @@ async def read_jobs(lines: Lines, keys: Keys, door: JobDoor, ids: Iterable[str])
         some = wanted[at : at + _TOGETHER]
         hashes = await lines.call_many([("HGETALL", keys.job(id)) for id in some])
         for id, flat in zip(some, hashes, strict=True):
-            fields = flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
+            fields = pairs(flat)
             if not fields:
                 continue
             try:

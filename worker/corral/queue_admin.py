@@ -11,7 +11,7 @@ from typing import Any
 from corral import admin_scripts, scripts
 from corral.admin_scripts import Place
 from corral.clock import now_ms
-from corral.errors import ConfigurationError, JobLocked, JobNotFound, QueueInUse
+from corral.errors import ConfigurationError, JobNotFound, QueueInUse
 from corral.moments import Duration, to_epoch_ms, to_ms
 from corral.payload import storable, to_json
 from corral.queue_door import QueueDoor
@@ -41,10 +41,6 @@ class QueueAdmin(QueueDoor):
         Raises JobLocked when a worker runs it (or one of its children), JobOfScheduler.
         """
         code = await admin_scripts.remove_job(self._lines, self.keys, self._dialect, now_ms(), job_id, remove_children)
-        if code == 0:
-            raise JobLocked(
-                f"job {job_id} of queue {self.name!r} was not removed: a worker runs it, or one of its children"
-            )
         if code not in (1, -1):
             raise refusal(code, job_id, self.name, "removed")
         return code == 1
@@ -185,7 +181,7 @@ class QueueAdmin(QueueDoor):
 
     async def trim_events(self, max_length: int) -> int:
         """Shorten the stream of events to about its newest `max_length`; gives how many went."""
-        return int(await self._lines.call("XTRIM", self.keys.base + "events", "MAXLEN", "~", max_length))
+        return int(await self._lines.call("XTRIM", self.keys.events, "MAXLEN", "~", max_length))
 
     async def get_deduplication_job_id(self, deduplication_id: str) -> str | None:
         """The job that owns a deduplication id; None: it is free."""

@@ -17,7 +17,7 @@ from corral.job_record import from_wire
 from corral.keys import Keys
 from corral.moments import to_epoch_ms
 from corral.queue_door import QueueDoor
-from corral.script import to_text
+from corral.script import pairs, to_text
 
 BATCH = 100
 """Jobs that one call of a script moves: Redis does nothing else meanwhile."""
@@ -130,7 +130,7 @@ class QueueDeadLetters(QueueDoor):
     async def _job_of(self, keys: Keys, job_id: str) -> Job:
         """A job of this queue or of the other."""
         flat = await self._lines.call("HGETALL", keys.job(job_id))
-        fields = flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
+        fields = pairs(flat)
         if not fields:
             raise JobNotFound(f"job {job_id} of queue {keys.queue!r} was moved there, and is gone already")
         return from_wire(job_id, fields, keys.queue, JobCalls(self._lines, keys, self._dialect))

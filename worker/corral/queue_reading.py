@@ -11,7 +11,7 @@ from corral.job_pages import read_ids, read_jobs
 from corral.job_record import from_wire
 from corral.queue_door import QueueDoor
 from corral.queue_metrics import Ended, QueueMetrics, read_metrics
-from corral.script import to_text
+from corral.script import pairs, to_text
 from corral.state import State
 
 
@@ -23,7 +23,7 @@ class QueueReading(QueueDoor):
         flat = await self._lines.call("HGETALL", self.keys.job(job_id))
         if not flat:
             return None
-        fields = flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
+        fields = pairs(flat)
         return from_wire(job_id, fields, self.name, self._calls())
 
     async def get_jobs(

@@ -1,8 +1,9 @@
-"""What a script's negative code means to the caller: the error that says so."""
+"""What a script's code means to the caller when nothing was done: the error that says so."""
 
 from corral.errors import (
     CorralError,
     JobHasParent,
+    JobLocked,
     JobNotFound,
     JobNotInState,
     JobOfScheduler,
@@ -12,6 +13,7 @@ from corral.errors import (
 from corral.state import State
 
 _ERRORS: dict[int, tuple[type[CorralError], str]] = {
+    0: (JobLocked, "a worker runs it, or one of its children"),
     -1: (JobNotFound, "it does not exist (any more)"),
     -2: (LockLost, "nobody holds its lock: it was not taken, has ended already, or its lock ran out"),
     -3: (JobNotInState, "it is not in the state that this needs"),

@@ -5,7 +5,7 @@ from typing import Any
 
 from corral.keys import Keys
 from corral.repeat import Schedule
-from corral.script import Caller, run, to_text
+from corral.script import Caller, pairs, run, to_text
 from corral.version import __version__
 
 TAKEN, ALL_TAKEN, TAKEN_AHEAD, ID_OF_JOB = -10, -11, -12, -13
@@ -123,7 +123,7 @@ async def read_scheduler(caller: Caller, keys: Keys, scheduler_id: str) -> tuple
     """A scheduler's record (empty = none), and when its pending iteration is due."""
     score = await caller.call("ZSCORE", keys.base + "repeat", scheduler_id)
     flat: Any = await caller.call("HGETALL", f"{keys.base}repeat:{scheduler_id}")
-    fields = flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))
+    fields = pairs(flat)
     return fields, None if score is None else int(float(score))
 
 

@@ -74,3 +74,8 @@ def to_text(value: bytes) -> str:
     """An id or a sentence of a script's reply."""
     # An id that is not UTF-8 cannot be sent back as it was; made readable, it is at least told.
     return value.decode(errors="backslashreplace")
+
+
+def pairs(reply: Any) -> dict[bytes, bytes]:
+    """A hash as Redis gives it: a dict with RESP 3, else its fields and values in turn."""
+    return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))

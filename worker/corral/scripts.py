@@ -10,7 +10,7 @@ from corral.lifecycle import Complete, Delay, Fail, HandBack, Retry, Step
 from corral.payload import to_json
 from corral.rate_limit import RateLimit
 from corral.retention import Keep
-from corral.script import Caller, run, to_text
+from corral.script import Caller, pairs, run, to_text
 from corral.state import State
 
 OF_WORKERS = ("settle_jobs", "take_jobs", "reclaim_jobs", "renew_locks", "recover_stalled")
@@ -125,7 +125,7 @@ def _settled(reply: Any) -> Settled:
 
 
 def _jobs(reply: Any) -> list[tuple[str, dict[bytes, bytes]]]:
-    return [(to_text(id), dict(zip(flat[::2], flat[1::2], strict=True))) for id, flat in reply]
+    return [(to_text(id), pairs(flat)) for id, flat in reply]
 
 
 async def reclaim_jobs(caller: Caller, keys: Keys, token: str, lock_ms: int) -> list[tuple[str, dict[bytes, bytes]]]:
