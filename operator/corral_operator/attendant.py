@@ -2,20 +2,27 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from corral_operator.counting import QueueKey
 from corral_operator.decision import Decision
 from corral_operator.deployment import Deployment
 from corral_operator.door import Door
+from corral_operator.drainage import Drainage
+from corral_operator.findings import NOTHING_LOOKED_AT
+from corral_operator.guard import Guard, guard_of
+from corral_operator.inspector import Inspector
 from corral_operator.metrics import OperatorMetrics
 from corral_operator.news import News, news
 from corral_operator.observed import Observed, Pods, Reading
 from corral_operator.pods import pods_of
 from corral_operator.pool_state import DUE, Look, PoolState, with_replicas
+from corral_operator.redises import Redises
 from corral_operator.refusal import ApiError
 from corral_operator.report import Problem, Report, Scaled
+from corral_operator.rivalry import Rivalry
 from corral_operator.scaling import decide
 from corral_operator.spec import Mode
 from corral_operator.status import status_of, write_now
@@ -35,13 +42,24 @@ logger = logging.getLogger("corral.operator.pool")
 
 
 class Attendant:
-    """`clock` gives seconds, monotonic, the same as the loop's."""
+    """`clock` gives seconds, monotonic, the same as the loop's; `everybody` all pools."""
 
-    def __init__(self, door: Door, table: Table, metrics: OperatorMetrics, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        door: Door,
+        table: Table,
+        redises: Redises,
+        metrics: OperatorMetrics,
+        clock: Callable[[], float],
+        everybody: Callable[[], Iterable[PoolState]],
+    ) -> None:
         self._door = door
         self._table = table
         self._metrics = metrics
         self._clock = clock
+        self._drainage = Drainage(door, redises, clock)
+        self._inspector = Inspector(door, redises, clock)
+        self._rivalry = Rivalry(door, everybody, clock)
         self._workload = Workload(door, table)
         self._since_s = time.time() // 1  # as the API server tells times
 
@@ -55,18 +73,22 @@ class Attendant:
 
     async def _attend(self, state: PoolState, readings: Mapping[QueueKey, Reading]) -> Report | None:
         problem, deployment, observed, decision, refusal = state.problem, None, None, None, None
+        guard, findings = None, NOTHING_LOOKED_AT
         if problem is None:
             deployment, problem = await self._workload.of(state)
         hindered = problem is not None
         if state.spec is not None:
-            observed, blind = await self._observe(state, readings, deployment)
+            observed, guard, blind = await self._observe(state, readings, deployment)
             # A template that is refused leaves the Deployment of before, and that is served on.
             if problem is None or deployment is not None:
                 problem, decision = problem or blind, self._decide(state, observed)
-                deployment, refusal = await self._scale(state, decision, deployment)
+                deployment, refusal = await self._act(state, decision, deployment, observed)
+                findings = await self._inspector.look(state, deployment, observed)
         if refusal is not None and refusal.code in NOT_BY_TIME:
             problem = Problem("Forbidden", f"the operator may not write the replicas: {refusal.text}")
         report = self._report(state, observed, decision, deployment, problem)
+        report = replace(report, guard=guard, findings=findings, leaving=state.leaving)
+        self._metrics.pool_seen(state.key.namespace, state.key.name, report)
         if not await self._tell(state, report):
             return None
         if refusal is not None:
@@ -79,8 +101,8 @@ class Attendant:
 
     async def _observe(
         self, state: PoolState, readings: Mapping[QueueKey, Reading], deployment: Deployment | None
-    ) -> tuple[Observed, Problem | None]:
-        """What there is; and why nobody could look at its pods, if so: then the Deployment's own counts have to do."""
+    ) -> tuple[Observed, Guard, Problem | None]:
+        """What there is; how busy pods are protected; and why nobody could look at its pods, if so: then the Deployment's own counts have to do."""
         assert state.spec is not None
         rows, problem = None, None
         try:
@@ -94,7 +116,11 @@ class Attendant:
         keys = [QueueKey(state.spec.prefix, name) for name in state.spec.queues]
         # Without a Secret the pool has turned to another one since they were read: they may be of another Redis.
         known = tuple(readings[key] for key in keys if key in readings) if state.secret is not None else ()
-        return Observed(self._clock(), wall_ms, known, pods), problem
+        now_s = self._clock()
+        staff = state.crew(known, now_s, wall_ms)
+        guard = guard_of(state.spec, staff, orders_refused=state.orders_refused)
+        rivals = await self._rivalry.of(state)
+        return Observed(now_s, wall_ms, known, pods, staff, guard.busy, rivals), guard, problem
 
     async def _pods(self, state: PoolState, deployment: Deployment) -> tuple[Mapping[str, Any], ...] | None:
         """Its pods, while they are not all ready; listed anew when the Deployment has news, and every few seconds."""
@@ -120,17 +146,28 @@ class Attendant:
         self._metrics.decided(decision.reason)
         return decision
 
-    async def _scale(
-        self, state: PoolState, decision: Decision, deployment: Deployment | None
+    async def _act(
+        self, state: PoolState, decision: Decision, deployment: Deployment | None, observed: Observed
     ) -> tuple[Deployment | None, ApiError | None]:
-        """Write the replicas when they are to change; gives the Deployment as it is then, or what was refused."""
+        """Bring the replicas nearer to the decided number; gives the Deployment as it is then, or what was refused."""
         assert state.spec is not None
-        writes = self._door.writes and state.spec.mode is Mode.AUTO
-        if deployment is None or deployment.replicas == decision.replicas or not writes:
+        if deployment is None or not self._door.writes or state.spec.mode is not Mode.AUTO:
             return deployment, None
+        try:
+            replicas = await self._drainage.toward(state, decision, deployment, observed)
+        except ApiError as error:
+            return deployment, error
+        if deployment.replicas == replicas:
+            return deployment, None
+        return await self._scale(state, decision, deployment, replicas)
+
+    async def _scale(
+        self, state: PoolState, decision: Decision, deployment: Deployment, replicas: int
+    ) -> tuple[Deployment | None, ApiError | None]:
+        """Write the replicas."""
         before = deployment.replicas
         try:
-            version = await self._door.scale(deployment.key, decision.replicas)
+            version = await self._door.scale(deployment.key, replicas)
         except ApiError as error:
             if error.code == 404:
                 self._table.deployments.drop(deployment.key, deployment.uid, deployment.version)
@@ -139,15 +176,15 @@ class Attendant:
         if told is not None and told.uid == deployment.uid and told.version >= version:
             deployment = told  # the watch was faster than the answer
         else:
-            deployment = with_replicas(deployment, decision.replicas, version)
+            deployment = with_replicas(deployment, replicas, version)
             self._table.deployments.put(deployment)
         if state.own_generation is not None:
             state.own_generation = max(state.own_generation, deployment.generation)
-        if decision.replicas > before and state.looked is None:
+        if replicas > before and state.looked is None:
             state.looked = DUE
-        state.scaled = Scaled(before, decision.replicas, int(time.time() * 1000), decision.reason)
-        self._metrics.scaled("up" if decision.replicas > before else "down")
-        logger.info("%s: %d -> %d replicas; %s", state.key, before, decision.replicas, decision.text)
+        state.scaled = Scaled(before, replicas, int(time.time() * 1000), decision.reason)
+        self._metrics.scaled("up" if replicas > before else "down")
+        logger.info("%s: %d -> %d replicas; %s", state.key, before, replicas, decision.text)
         return deployment, None
 
     def _report(
@@ -158,7 +195,7 @@ class Attendant:
         deployment: Deployment | None,
         problem: Problem | None,
     ) -> Report:
-        report = Report(
+        return Report(
             pool=state.spec,
             generation=state.pool.generation,
             wall_ms=int(time.time() * 1000),
@@ -172,8 +209,6 @@ class Attendant:
             pod_start_s=state.starts.median_s,
             pod_start_p95_s=state.starts.p95_s,
         )
-        self._metrics.pool_seen(state.key.namespace, state.key.name, report)
-        return report
 
     async def _tell(self, state: PoolState, report: Report) -> bool:
         """Status and events; False when the pool has vanished. Raises ApiError."""

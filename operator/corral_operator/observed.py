@@ -3,8 +3,21 @@
 Everything here is plain counts and ages; nothing is a guess. What could not be read is an `Unknown`, never a zero.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Self
+
+from corral.beat_record import Beat
+from corral_operator.spec import Busy
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReading:
+    """What a worker said of itself at one queue, when, and what was ordered of it. Times in ms of Redis' clock."""
+
+    beat: Beat
+    beat_ms: int
+    quiet_until_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +54,10 @@ class QueueReading:
     failed: int = 0
     running_age_s: float | None = None
     """The summed ages of the active jobs (now less `processedOn`), where they were read."""
+    workers: tuple[WorkerReading, ...] | None = None
+    """Corral's workers at this queue, of whatever pool; None when nobody asked."""
+    holders: Mapping[str, int] | None = None
+    """Active jobs by the name of their worker (`pb`), "" for those that name none; None when they were not all read."""
 
     @property
     def ready(self) -> int:
@@ -107,6 +124,54 @@ class Pods:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """One pod of the pool as its workers tell of it."""
+
+    pod: str
+    busy: int | None
+    """Jobs in its hands, over all queues; None when that is not known, which counts as busy."""
+    quiet: bool = False
+    """Every worker of it says that it takes nothing."""
+    silent: bool = False
+    """A worker of it has not been heard of for too long."""
+    idle_since_s: float | None = None
+    """Since when it has held no job, by our monotonic clock; None while it holds one."""
+    workers: tuple[tuple[str, str], ...] = ()
+    """Queue and worker id of each of its workers: where an order to it has to be written."""
+    ordered_until_ms: int | None = None
+    """Until when the order stands that all of them have; Redis' time. None: at least one has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Staff:
+    """Who works for the pool, by the name of the pod."""
+
+    members: Mapping[str, Member] = field(default_factory=dict)
+    beats: bool = False
+    """Workers of the pool beat. Without it, members are known by the jobs in their hands alone."""
+    complete: bool = False
+    """Every busy pod is among the members."""
+    redis_ms: int | None = None
+    """Redis' time now, as near as beats tell; None when nothing tells."""
+
+    @property
+    def busy(self) -> int | None:
+        """Pods with a job in their hands; None when not every one of them is known."""
+        return sum(row.busy != 0 for row in self.members.values()) if self.complete else None
+
+
+@dataclass(frozen=True, slots=True)
+class Rivals:
+    """Who else has a say. `holds`: others that write the replicas of the pool's Deployment, as text; then it holds."""
+
+    shares: Mapping[str, float] = field(default_factory=dict)
+    """For a queue that other pools serve too: the part of its backlog that is this pool's, above 0 and below 1."""
+    holds: tuple[str, ...] = ()
+    text: str | None = None
+    """Who they are and what to do about it; None without any."""
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """All of it. `now_s` is monotonic and measures spans; `wall_ms` is the epoch time that due times speak of."""
 
@@ -114,6 +179,10 @@ class Observed:
     wall_ms: int
     readings: tuple[Reading, ...]
     pods: Pods
+    staff: Staff = Staff()
+    guard: Busy = Busy.COST
+    """How busy pods are protected now: what the spec asks for, or less where the workers or Redis do not allow it."""
+    rivals: Rivals = Rivals()
 
     @property
     def known(self) -> tuple[QueueReading, ...]:

@@ -4,7 +4,7 @@ A restart loses it, and must lose nothing by that: what takes long to learn is r
 """
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -14,8 +14,9 @@ from corral_operator.deployment import Deployment, Key
 from corral_operator.idleness import idle_after_s
 from corral_operator.kept import Kept, kept
 from corral_operator.learning import Learned, QueueMemory, learn
-from corral_operator.observed import Observed, QueueReading, Reading
+from corral_operator.observed import Observed, QueueReading, Reading, Staff
 from corral_operator.pods import Starts
+from corral_operator.presence import StaffMemory, staff_of
 from corral_operator.report import Problem, Report, Scaled
 from corral_operator.scaling import DEFAULT_POD_START_S, PoolMemory
 from corral_operator.secret import RedisSecret
@@ -76,6 +77,11 @@ class PoolState:
     memory: PoolMemory | None = None
     queues: dict[str, QueueMemory] = field(default_factory=dict)
     learned: dict[str, Learned] = field(default_factory=dict)
+    staff: StaffMemory | None = None
+    orders_refused: str | None = None
+    """What Redis said when it refused an order; None while it takes them."""
+    leaving: int = 0
+    """Pods that were told to take nothing more."""
     found: set[str] = field(default_factory=set)
     """Queues that existed at some time."""
     starts: Starts = field(default_factory=Starts)
@@ -183,6 +189,7 @@ class PoolState:
 
     def _forget_queues(self) -> None:
         self.kept = replace(self.kept, service_s={}, found=frozenset())
+        self.staff = self.orders_refused = None
         self.queues.clear()
         self.learned.clear()
         self.found.clear()
@@ -219,6 +226,12 @@ class PoolState:
         wanted = names | set(self.spec.queues)
         self.learned = {name: row for name, row in self.learned.items() if name in wanted}
         self.queues = {name: row for name, row in self.queues.items() if name in wanted}
+
+    def crew(self, readings: Iterable[Reading], now_s: float, wall_ms: int) -> Staff:
+        """Who works for it, by these readings."""
+        known = [row for row in readings if isinstance(row, QueueReading)]
+        staff, self.staff = staff_of(known, self.staff, now_s, wall_ms)
+        return staff
 
     # --- when to look again ---
 

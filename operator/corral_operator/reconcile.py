@@ -49,7 +49,7 @@ class Reconciler:
         self.roster = Roster(self._clock, self._woken.set, self._gone)
         self._secrets = SecretStore(door, self._clock)
         self._redises = Redises(self.roster.heard)
-        self._attendant = Attendant(door, self.roster.table, metrics, self._clock)
+        self._attendant = Attendant(door, self.roster.table, self._redises, metrics, self._clock, lambda: self.roster)
         self._under_way: set[asyncio.Task[None]] = set()
         self._unsettled = False
         self._sync_at = inf

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from corral_operator.decision import Decision
+from corral_operator.findings import NOTHING_LOOKED_AT, Findings
+from corral_operator.guard import Guard
 from corral_operator.learning import Learned
 from corral_operator.observed import Observed, QueueReading, Unknown
 from corral_operator.spec import PoolSpec
@@ -76,6 +78,11 @@ class Report:
     pod_start_s: float | None = None
     """How long a pod takes from its creation until it is ready: the median."""
     pod_start_p95_s: float | None = None
+    guard: Guard | None = None
+    """How its busy pods are protected; None when nobody looked."""
+    findings: Findings = NOTHING_LOOKED_AT
+    leaving: int = 0
+    """Pods that were told to take nothing more, and have still to finish or to be let go."""
 
     @property
     def readings(self) -> Mapping[str, QueueReading]:

@@ -21,6 +21,11 @@
     replicas                                automatic   a number: manual, until removed
     gracePeriod                             60s         what a pod gets to finish its jobs; absent, the template's
                                                         terminationGracePeriodSeconds goes before the default
+    schedules[].name, .cron, .timeZone,                 from each moment of a cron pattern and for so long, no fewer
+      .duration, .minReplicas, .maxReplicas             and no more replicas than these
+    fallback.after, .policy, .replicas      3m, Hold    what counts when Redis cannot be read for so long:
+                                                        Hold | AtLeast | Replicas
+    protection.busy, .maxDrain              Drain, 10m  how busy pods are spared: Drain | Cost | None; and for how long
     template | deploymentRef.name           required    exactly one: a Deployment of our own, or an adopted one
 
 Durations are text: hours, minutes, seconds, milliseconds in this order, as `90s`, `1h30m`, `500ms`.
@@ -39,13 +44,19 @@ __all__ = [
     "API_VERSION",
     "KIND",
     "MAX_QUEUES",
+    "MAX_SCHEDULES",
     "Behavior",
+    "Busy",
     "DrainTarget",
+    "Fallback",
+    "FallbackPolicy",
     "LengthTarget",
     "Mode",
     "Pace",
     "PoolSpec",
+    "Protection",
     "Runtime",
+    "Schedule",
     "SpecError",
     "Target",
     "WaitTarget",
@@ -55,7 +66,10 @@ __all__ = [
 API_VERSION = "corral.dev/v1alpha1"
 KIND = "WorkerPool"
 MAX_QUEUES = 32
+MAX_SCHEDULES = 32
 DEFAULT_GRACE_S = 60.0
+DEFAULT_FALLBACK_AFTER_S = 180.0
+DEFAULT_MAX_DRAIN_S = 600.0
 
 
 class Runtime(StrEnum):
@@ -71,6 +85,55 @@ class Mode(StrEnum):
     AUTO = "Auto"
     DRY_RUN = "DryRun"
     PAUSED = "Paused"
+
+
+class Busy(StrEnum):
+    """How pods with a job in their hands are spared when there are too many pods.
+
+    Drain: surplus pods are told to take nothing more, and leave when they are idle. Cost: idle pods are marked as the
+    first to go, and as many stay as are busy. None: Kubernetes chooses.
+    """
+
+    DRAIN = "Drain"
+    COST = "Cost"
+    NONE = "None"
+
+
+class FallbackPolicy(StrEnum):
+    """How many replicas there are when nobody knows how many are needed."""
+
+    HOLD = "Hold"
+    AT_LEAST = "AtLeast"
+    REPLICAS = "Replicas"
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """`max_drain_s`: a pod that was told to leave and is still busy after so long is told to end all the same."""
+
+    busy: Busy = Busy.DRAIN
+    max_drain_s: float = DEFAULT_MAX_DRAIN_S
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """After `after_s` without a reading. `replicas` is None with the policy Hold alone."""
+
+    after_s: float = DEFAULT_FALLBACK_AFTER_S
+    policy: FallbackPolicy = FallbackPolicy.HOLD
+    replicas: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """From each moment of `cron` in `time_zone` on and for `duration_s`: no fewer and no more replicas than these."""
+
+    name: str
+    cron: str
+    time_zone: str
+    duration_s: float
+    min_replicas: int | None = None
+    max_replicas: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +196,9 @@ class PoolSpec:
     job_seconds: float | None = None
     behavior: Behavior = Behavior()
     idle_after_s: float | None = None
+    schedules: tuple[Schedule, ...] = ()
+    fallback: Fallback = Fallback()
+    protection: Protection = Protection()
     mode: Mode = Mode.AUTO
     replicas: int | None = None
     grace_period_s: float | None = None

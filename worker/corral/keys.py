@@ -17,6 +17,10 @@
     P events             stream   what happened
     P repeat             zset     job schedulers
     P de:<id>, dn:<id>   deduplication owner, and the one job kept back
+    P corral:beats       zset     when each of Corral's workers was heard of last; see `beat_record.py`
+    P corral:workers     hash     what it said of itself
+    P corral:orders      hash     what the operator wants of it
+    P corral:look        string   "somebody looked for dead workers recently"; expires
     J                    hash     the job
     J:lock               string   token of who runs it; expires
     J:logs               list     log rows
@@ -132,6 +136,18 @@ class Keys:
     @property
     def events(self) -> str:
         return self.base + "events"
+
+    @property
+    def beats(self) -> str:
+        return self.base + "corral:beats"
+
+    @property
+    def workers(self) -> str:
+        return self.base + "corral:workers"
+
+    @property
+    def orders(self) -> str:
+        return self.base + "corral:orders"
 
     def job(self, job_id: str) -> str:
         """J: the hash of one job."""
