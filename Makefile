@@ -10,7 +10,7 @@ NODE_MODULES := tests/interop/node_modules/.stamp
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-cluster check manifests bench bench-operator clean redis-server
+.PHONY: help demo test test-cluster check manifests bench bench-operator bench-traces clean redis-server
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ bench: $(STAMP) redis-server $(NODE_MODULES) ## measure jobs per second beside N
 
 bench-operator: $(STAMP) redis-server $(NODE_MODULES) ## measure how soon the operator wakes a pool, and what idle pools cost
 	@$(BIN)/python tests/parts/kubernetes_binaries.py && $(BIN)/python tests/benchmarks/waking.py $(ARGS)
+
+bench-traces: $(STAMP) ## play whole loads through the rules, beside a model of KEDA (about 2 min)
+	@$(BIN)/python tests/benchmarks/traces.py $(ARGS)
 
 clean: ## remove what make made
 	rm -rf $(VENV) dist build tests/interop/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

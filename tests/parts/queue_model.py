@@ -1,8 +1,9 @@
 """A small model of one queue and its pods, to play loads through `learn` and `decide` without a clock.
 
 Jobs arrive and take as long as the test says. Pods take time to start, run `concurrency` jobs at once, and when they are
-no longer wanted they finish what they run, as SIGTERM's drain does. The operator looks every two seconds; at zero every
-30 s, whenever a job comes, and before one falls due.
+no longer wanted they finish what they run: told by SIGTERM, which counts as an interruption, or with `guard` Drain told
+to take nothing more, and removed when they are idle. The operator looks every two seconds; at zero every 30 s, whenever
+a job comes, and before one falls due. Another scaler may decide in its place.
 """
 
 import heapq
@@ -10,14 +11,14 @@ import itertools
 import random
 from bisect import insort
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from corral_operator.decision import Decision
 from corral_operator.learning import QueueMemory, learn
 from corral_operator.observed import Observed, Pods, QueueReading
 from corral_operator.scaling import PoolMemory, decide
-from corral_operator.spec import PoolSpec
+from corral_operator.spec import Busy, PoolSpec
 
 TICK_S = 2.0
 NET_S = 30.0
@@ -45,6 +46,7 @@ class Pod:
     created_s: float
     ready: bool = False
     leaving: bool = False
+    cordoned: bool = False
     running: list[Job] = field(default_factory=list)
 
 
@@ -59,6 +61,8 @@ class Played:
     replicas: list[tuple[float, int]] = field(default_factory=list)
     pod_seconds: float = 0.0
     work_seconds: float = 0.0
+    interrupted: int = 0
+    """Jobs that ran in a pod when it was told to end."""
     decisions: list[tuple[float, Decision]] = field(default_factory=list)
 
     def p95_wait(self, start_s: float = 0.0, end_s: float = float("inf")) -> float:
@@ -67,13 +71,13 @@ class Played:
         return waits[min(len(waits) - 1, int(len(waits) * 0.95))]
 
     def minutes_in_target(self, start_s: float = 0.0) -> float:
-        """The share of minutes with jobs whose p95 wait was within the target."""
+        """The share of minutes with jobs whose p95 wait was within the target; 0 when no job was ever started."""
         minutes: dict[int, list[float]] = {}
         for at_s, wait in self.waits:
             if at_s >= start_s:
                 minutes.setdefault(int(at_s // 60), []).append(wait)
         good = [sorted(row)[min(len(row) - 1, int(len(row) * 0.95))] <= self.target_s for row in minutes.values()]
-        return sum(good) / len(good)
+        return sum(good) / len(good) if good else 0.0
 
     def direction_changes(self, start_s: float = 0.0) -> int:
         """How often replicas turned from rising to falling or back."""
@@ -90,6 +94,10 @@ class Played:
         return [number for at_s, number in self.replicas if at_s <= moment_s][-1]
 
 
+Scaler = Callable[[float, QueueReading, Pods], int]
+"""Replicas from the time, the queue and the pods; asked every tick."""
+
+
 class QueueModel:
     """One pool, one queue, and what happens to them in order of time."""
 
@@ -101,10 +109,17 @@ class QueueModel:
         pod_start_s: tuple[float, float] = (4.0, 12.0),
         replicas: int = 0,
         seed: int = 1,
+        guard: Busy = Busy.COST,
+        scaler: Scaler | None = None,
+        rate_limit: float | None = None,
     ) -> None:
         self._policy = policy
         self._dice = random.Random(seed)
         self._pod_start_s = pod_start_s
+        self._guard, self._scaler = guard, scaler
+        self._rate_limit = rate_limit
+        """Jobs per second that may start."""
+        self._may_start_at = 0.0
         self._now = 0.0
         self._order = itertools.count()
         self._events: list[tuple[float, int, str, object]] = []
@@ -149,6 +164,8 @@ class QueueModel:
                 if pod.leaving and not pod.running:
                     self._pods.remove(pod)
                 self._take()
+            case "limit", _:
+                self._take()
             case "tick", _:
                 self._tick()
                 self._at(self._now + TICK_S, "tick", None)
@@ -174,12 +191,14 @@ class QueueModel:
 
     def _take(self) -> None:
         """Free slots take what waits; a live worker promotes what is due."""
-        free = [pod for pod in self._pods if pod.ready and not pod.leaving]
+        free = [pod for pod in self._pods if pod.ready and not pod.leaving and not pod.cordoned]
         while free and self._delayed and self._delayed[0][0] <= self._now:
             self._waiting.append(self._delayed.pop(0)[2])
         while self._waiting and free:
             pod = min(free, key=lambda one: len(one.running))
             if len(pod.running) >= self._policy.concurrency:
+                return
+            if self._rate_limit is not None and not self._lets_start(self._rate_limit):
                 return
             job = self._waiting.popleft()
             job.started_s = self._now
@@ -188,14 +207,26 @@ class QueueModel:
             self._played.work_seconds += job.seconds
             self._at(self._now + job.seconds, "end", (pod, job))
 
+    def _lets_start(self, rate: float) -> bool:
+        if self._now < self._may_start_at:
+            self._at(self._may_start_at, "limit", None)
+            return False
+        self._may_start_at = self._now + 1 / rate
+        return True
+
     def _tick(self) -> None:
+        if self._scaler is not None:
+            replicas = self._scaler(self._now, self._reading(), self._seen_pods())
+            self._scale(replicas)
+            self._played.replicas.append((self._now, replicas))
+            return
         slept = self._present == 0 and not self._waiting and not any(pod.running for pod in self._pods)
         near = self._delayed and self._delayed[0][0] - self._now <= self._pod_start_s[1] + TICK_S
         if slept and not near and self._now % NET_S >= TICK_S:
             return
         reading = self._reading()
         learned, self._queue_memory = learn(self._queue_memory, reading, self._now, hint_s=self._policy.job_seconds)
-        observed = Observed(self._now, round(self._now * 1000), (reading,), self._seen_pods())
+        observed = Observed(self._now, round(self._now * 1000), (reading,), self._seen_pods(), guard=self._guard)
         decision, self._memory = decide(
             self._policy, observed, {QUEUE: learned}, self._memory, pod_start_s=self._pod_start_s[1]
         )
@@ -216,6 +247,8 @@ class QueueModel:
             active=len(running),
             id_counter=self._added,
             running_age_s=sum(self._now - job.started_s for job in running),
+            rate_max=None if self._rate_limit is None else round(self._rate_limit * 60),
+            rate_duration_ms=None if self._rate_limit is None else 60_000,
         )
 
     def _seen_pods(self) -> Pods:
@@ -233,13 +266,33 @@ class QueueModel:
             pod = Pod(self._now)
             self._pods.append(pod)
             self._at(self._now + self._dice.uniform(*self._pod_start_s), "ready", pod)
+        surplus = max(0, len(staying) - replicas)
+        if self._guard is Busy.DRAIN:
+            self._present = self._drain(staying, surplus) if surplus else replicas
+            for pod in staying if not surplus else ():
+                pod.cordoned = False
+            self._take()
+            return
         # Kubernetes takes those that are not ready first, then the youngest; it knows nothing of jobs.
         staying.sort(key=lambda pod: (pod.ready, -pod.created_s))
-        for pod in staying[: max(0, len(staying) - replicas)]:
+        for pod in staying[:surplus]:
             pod.leaving = True
+            self._played.interrupted += len(pod.running)
             if not pod.running:
                 self._pods.remove(pod)
         self._present = replicas
+
+    def _drain(self, staying: list[Pod], surplus: int) -> int:
+        """Idle ones go, busy ones take nothing more; gives how many are left."""
+        staying.sort(key=lambda pod: (pod.ready, not pod.cordoned, len(pod.running), -pod.created_s))
+        for pod in staying[:surplus]:
+            pod.cordoned = True
+            if not pod.running:
+                pod.leaving = True
+                self._pods.remove(pod)
+        for pod in staying[surplus:]:
+            pod.cordoned = False
+        return sum(not pod.leaving for pod in staying)
 
 
 def steady(rate: float, seconds: float, start_s: float, end_s: float, seed: int = 1) -> list[Load]:
