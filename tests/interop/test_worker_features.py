@@ -86,6 +86,8 @@ async def keys_of(client: redis.asyncio.Redis, queue: str) -> dict[str, Any]:
         name = key.removeprefix(f"bull:{queue}:")
         if name in {"meta", "marker", "stalled-check", "stalled", "limiter"} or name.endswith(":lock"):
             continue
+        if name.startswith("corral:"):  # ours alone
+            continue
         if name == "events":
             found[name] = [_event(entry) for entry in value]
         elif isinstance(value, dict) and name in {"completed", "failed", "delayed", "waiting-children"}:

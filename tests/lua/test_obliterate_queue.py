@@ -44,6 +44,10 @@ def everything() -> dict[str, Any]:
         "metrics:completed:data": ["1"],
         "metrics:failed": {"count": "1"},
         "metrics:failed:data": ["1"],
+        "corral:beats": {"w": 5},
+        "corral:workers": {"w": "{}"},
+        "corral:orders": {"w": "quiet:5"},
+        "corral:look": Px("1"),
     }
 
 

@@ -138,3 +138,13 @@ async def test_the_stream_is_trimmed_at_a_look(stage: Stage) -> None:
         await stage.client.xadd(f"{BASE}events", {"event": "old"})
     await look(stage)
     assert await stage.client.xlen(f"{BASE}events") <= 200
+
+
+@pytest.mark.parametrize(("late_ms", "looks"), [(6000, False), (1000, True)])
+async def test_a_look_that_was_stuck_on_its_way_does_nothing(stage: Stage, late_ms: int, looks: bool) -> None:
+    await dead(stage, "1")
+    await stage.lay({})
+    asked_ms = await scripts.redis_ms(stage.caller) - late_ms
+    found = await scripts.recover_stalled(stage.caller, stage.keys, "", NOW, INTERVAL, 1, asked_ms=asked_ms)
+    assert found == (["1"] if looks else [])
+    assert bool(await stage.changed()) == looks

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import redis.asyncio
 
-_EXPIRING = ("stalled-check", "limiter")
+_EXPIRING = ("stalled-check", "limiter", "corral:beats", "corral:workers", "corral:look")
 
 
 async def audit(
@@ -65,6 +65,7 @@ class _Look:
             self._children(),
             self._deduplication(),
             self._schedulers(),
+            self._workers(),
         ]
         if wakes:
             parts.append(self._markers())
@@ -84,7 +85,7 @@ class _Look:
                 yield f"{name} is a {found.kind}, not a {KINDS[name]}"
             if name in _EXPIRING and found.left_ms == -1:
                 yield f"{name} never runs out"
-            if name not in _EXPIRING and found.left_ms != -1:
+            if name not in (*_EXPIRING, "corral:orders") and found.left_ms != -1:
                 yield f"{name} runs out"
         for (job_id, suffix), found in self.queue.parts.items():
             if found.kind != PART_KINDS[suffix]:
@@ -252,6 +253,11 @@ class _Look:
             return True
         ends = int(record.get("endDate") or 2**53)
         return self.now_ms is not None and self.now_ms >= ends
+
+    def _workers(self) -> Iterator[str]:
+        beats, workers = self.queue.held("corral:beats").keys(), self.queue.held("corral:workers").keys()
+        for worker in sorted(beats ^ workers):
+            yield f"worker {worker} has {'a beat and no record' if worker in beats else 'a record and no beat'}"
 
     def _markers(self) -> Iterator[str]:
         queue, marker = self.queue, self.queue.held("marker")

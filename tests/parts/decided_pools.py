@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from corral_operator.observed import Observed, Pods, QueueReading, Unknown
+from corral_operator.observed import Observed, Pods, QueueReading, Rivals, Staff, Unknown
 from corral_operator.report import Problem, Report, Scaled
 from corral_operator.scaling import PoolMemory, decide
-from corral_operator.spec import read_spec
+from corral_operator.spec import Busy, read_spec
 from corral_operator.status import status_of
 from pools import pool
 from reports import NOON, NOON_MS, lesson
@@ -25,6 +25,9 @@ def decided_pool(
     memory: PoolMemory | None = None,
     scaled: Scaled | None = None,
     problem: Problem | None = None,
+    guard: Busy = Busy.COST,
+    staff: Staff | None = None,
+    rivals: Rivals | None = None,
     **spec: Any,
 ) -> dict[str, Any]:
     """The pool `shop/emails`, decided at NOON; `rates` are the arrivals of each queue (default: none)."""
@@ -37,7 +40,7 @@ def decided_pool(
         for row in readings
         if isinstance(row, QueueReading)
     }
-    observed = Observed(100.0, NOON_MS, readings, pods)
+    observed = Observed(100.0, NOON_MS, readings, pods, staff or Staff(), guard, rivals or Rivals())
     decision, _ = decide(policy, observed, learned, memory, pod_start_s=POD_START_S)
     told = Report(
         pool=policy,

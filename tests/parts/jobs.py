@@ -29,6 +29,9 @@ NOW = 1_800_000_000_000
 LOCK_MS = 36_000_000
 """Hours: no lock runs out while a test looks at it."""
 
+BEATS_ON = 1 << 52
+"""When a worker was heard of that never falls silent: beats go by Redis' own clock, which no test sets."""
+
 BASE = "bull:q:"
 
 

@@ -8,6 +8,7 @@ Deployments whose owner is gone are collected.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 from base64 import b64encode
@@ -35,6 +36,7 @@ _GROUPS = {
     "apps": ("v1", ("deployments",)),
     "corral.dev": ("v1alpha1", (POOLS,)),
     "coordination.k8s.io": ("v1", ("leases",)),
+    "autoscaling": ("v2", ("horizontalpodautoscalers",)),
     # kopf waits until it has seen that there are these, and namespaces.
     "apiextensions.k8s.io": ("v1", ("customresourcedefinitions",)),
 }
@@ -45,6 +47,8 @@ _KINDS = {
     "pods": "Pod",
     "events": "Event",
     "leases": "Lease",
+    "horizontalpodautoscalers": "HorizontalPodAutoscaler",
+    "scaledobjects": "ScaledObject",
     "namespaces": "Namespace",
     "customresourcedefinitions": "CustomResourceDefinition",
 }
@@ -99,6 +103,12 @@ class KubeMock:
     kubeconfig: Path
     objects: Objects = field(default_factory=Objects)
     starts_pods: bool = True
+    delay_s: float = 0.0
+    """Seconds that every answer takes, but for watches."""
+    under_way: int = 0
+    """Calls that wait for their answer."""
+    keda: bool = False
+    """It is installed; else nobody knows its resources."""
     calls: list[Call] = field(default_factory=list)
     _faults: list[Fault] = field(default_factory=list)
     _runner: web.AppRunner | None = None
@@ -140,6 +150,10 @@ class KubeMock:
             self._runner = None
 
     # --- what a test does and asks ---
+
+    @property
+    def port(self) -> int:
+        return self._port
 
     def kubeconfig_of(self, who: str) -> Path:
         """For a client whose calls are to be told from those of others."""
@@ -222,21 +236,20 @@ class KubeMock:
             self.start_pods(change.at)
 
     def start_pods(self, at: At, *, ready: bool = True) -> None:
-        """As many as the Deployment asks for."""
+        """As many as the Deployment asks for; of too many, those go that are not ready, then the lowest deletion cost."""
         body = self.objects.get(at)
         wanted, labels = body["spec"]["replicas"], body["spec"].get("selector", {}).get("matchLabels", {})
-        names = [f"{at.name}-{number}" for number in range(wanted)]
-        there = [row["metadata"]["name"] for row in self.objects.list("pods", at.namespace)]
-        for name in names:
-            if name not in there:
-                metadata = {"name": name, "namespace": at.namespace, "labels": labels}
-                when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-                row = {"type": "Ready", "status": str(ready), "lastTransitionTime": when}
-                metadata["creationTimestamp"] = when
-                self.objects.create("pods", {"metadata": metadata, "status": {"conditions": [row]}})
-        for name in there:
-            if name.rpartition("-")[0] == at.name and name not in names:
-                self.objects.delete(At("pods", at.namespace, name))
+        rows = [row for row in self.objects.list("pods", at.namespace) if _number(at.name, row) is not None]
+        free = (name for number in range(len(rows) + wanted) if (name := f"{at.name}-{number}") not in _names(rows))
+        for name in itertools.islice(free, max(0, wanted - len(rows))):
+            metadata = {"name": name, "namespace": at.namespace, "labels": labels}
+            when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            condition = {"type": "Ready", "status": str(ready), "lastTransitionTime": when}
+            metadata["creationTimestamp"] = when
+            self.objects.create("pods", {"metadata": metadata, "status": {"conditions": [condition]}})
+        rows.sort(key=lambda row: (_ready(row), _cost(row), -(_number(at.name, row) or 0)))
+        for row in rows[: max(0, len(rows) - wanted)]:
+            self.objects.delete(At("pods", at.namespace, row["metadata"]["name"]))
         count = {"replicas": wanted, "updatedReplicas": wanted, "readyReplicas": wanted if ready else 0}
         seen = {"observedGeneration": body["metadata"]["generation"], **count}
         self.objects.edit(at, lambda body: body.setdefault("status", {}).update(seen), "kube-controller-manager")
@@ -276,7 +289,9 @@ class KubeMock:
                 return await _spoilt(request, fault)
         if watching:
             return await self._watch(request, str(resource), namespace)
+        self.under_way += 1
         try:
+            await asyncio.sleep(self.delay_s)
             return web.json_response(
                 self._merge(call, request.query, namespace)
                 if request.content_type == MERGE and not subresource
@@ -284,6 +299,8 @@ class KubeMock:
             )
         except RefusedError as error:
             return _refusal(error)
+        finally:
+            self.under_way -= 1
 
     def _answer(self, call: Call, query: Mapping[str, str], namespace: str | None, subresource: str | None) -> Body:
         resource = call.resource.partition("/")[0]
@@ -300,6 +317,9 @@ class KubeMock:
             return self.objects.replace(at, call.body, manager)
         if subresource == "scale":
             replicas = call.body["spec"]["replicas"]
+            uid = call.body.get("metadata", {}).get("uid")
+            if uid not in (None, self.objects.get(at)["metadata"]["uid"]):
+                raise RefusedError(409, "Conflict", f"Precondition failed: UID in precondition: {uid}")
             body = self.objects.edit(at, lambda body: body["spec"].update(replicas=replicas), manager)
             return {"kind": "Scale", "metadata": body["metadata"], "spec": {"replicas": replicas}}
         force = query.get("force") == "true"
@@ -310,9 +330,14 @@ class KubeMock:
         assert namespace is not None
         assert call.name is not None
         at = At(call.resource, namespace, call.name)
+        uid = call.body.get("metadata", {}).get("uid")
+        if uid not in (None, self.objects.get(at)["metadata"]["uid"]):
+            raise RefusedError(422, "Invalid", f'metadata.uid: Invalid value: "{uid}": field is immutable')
         return self.objects.edit(at, lambda body: _merged(body, call.body), query.get("fieldManager", "unknown"))
 
     def _list(self, resource: str, query: Mapping[str, str], namespace: str | None) -> Body:
+        if resource == "scaledobjects" and not self.keda:
+            raise RefusedError(404, "NotFound", "the server could not find the requested resource")
         rows = self.objects.list(resource, namespace)
         if selector := query.get("labelSelector"):
             wanted = dict(term.split("=") for term in selector.split(","))
@@ -333,16 +358,36 @@ class KubeMock:
         self._watches.add(told)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
+        seconds = request.query.get("timeoutSeconds")
         try:
-            while True:
-                change = await told.get()
-                if change.at.resource == resource and namespace in (None, change.at.namespace):
-                    row = {"type": change.kind, "object": change.body}
-                    await response.write(json.dumps(row).encode() + b"\n")
-        except ConnectionError:
+            async with asyncio.timeout(None if seconds is None else float(seconds)):
+                while True:
+                    change = await told.get()
+                    if change.at.resource == resource and namespace in (None, change.at.namespace):
+                        row = {"type": change.kind, "object": change.body}
+                        await response.write(json.dumps(row).encode() + b"\n")
+        except (ConnectionError, TimeoutError):
             return response
         finally:
             self._watches.discard(told)
+
+
+def _number(name: str, pod: Body) -> int | None:
+    """Of a pod of this Deployment."""
+    of, _, number = str(pod["metadata"]["name"]).rpartition("-")
+    return int(number) if of == name and number.isdecimal() else None
+
+
+def _names(pods: list[Body]) -> set[str]:
+    return {row["metadata"]["name"] for row in pods}
+
+
+def _ready(pod: Body) -> bool:
+    return any((row["type"], row["status"]) == ("Ready", "True") for row in pod["status"].get("conditions", ()))
+
+
+def _cost(pod: Body) -> int:
+    return int(pod["metadata"].get("annotations", {}).get("controller.kubernetes.io/pod-deletion-cost", 0))
 
 
 def _merged(body: Body, patch: Body) -> None:

@@ -71,6 +71,7 @@ class Heard:
 
     def taken(self, job_id: str, fields: dict[bytes, bytes], token: str) -> None:
         job = from_wire(job_id, fields, "q")
+        job.attempts_started += 1
         self.jobs.append((job, token))
         if self.ends_at_once:
             self.settler.settle(Ended(job, token, DONE, 0))

@@ -36,7 +36,7 @@ Moment = Literal["before", "after"]
 worker: Worker
 """What `corral work` loads, in the process that is to die."""
 
-UNTOLD = ("SCRIPT", "PING", "INFO")
+UNTOLD = ("SCRIPT", "PING", "INFO", "TIME")
 """Calls that leave nothing behind: they do not count."""
 
 JOBS = ("again", "fine", "last", "late", "next", "part 1", "part 2", "reports", "slow", "steps")

@@ -31,7 +31,7 @@ async def operating(
         yield operator
         operator.signal()
         assert await operator.wait(5) == 0
-        assert operator.said("", level="error") == []
+        assert operator.said("", level="ERROR") == []
 
 
 async def watching(operator: OperatorProcess) -> None:

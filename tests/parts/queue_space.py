@@ -39,6 +39,7 @@ KINDS = (
     | dict.fromkeys(("id", "pc", "stalled-check", "limiter"), "string")
     | {"meta": "hash", "stalled": "set", "events": "stream"}
     | dict.fromkeys(("metrics:completed", "metrics:failed"), "hash")
+    | {"corral:beats": "zset", "corral:workers": "hash", "corral:orders": "hash", "corral:look": "string"}
     | dict.fromkeys(("metrics:completed:data", "metrics:failed:data"), "list")
 )
 PART_KINDS = {

@@ -14,6 +14,7 @@ from audit import troubles
 from corral import (
     add_scripts,
     admin_scripts,
+    beat_scripts,
     flow_scripts,
     hold_scripts,
     letter_scripts,
@@ -32,7 +33,7 @@ from corral.parent_link import ChildFailure, Parent
 from corral.repeat import Schedule
 from corral.retention import KEEP_ALL, Keep
 from corral.scheduler import iteration_opts, next_iteration
-from corral.scripts import Settlement, Taking
+from corral.scripts import Held, Settlement, Taking
 from corral.state import State
 from queue_space import QueueSpace, read_space
 
@@ -313,10 +314,15 @@ class Player:
 
     async def renew(self, a: int, b: int, c: int, d: int) -> str | None:
         keys = self._keys(a)
-        held = [(id, token) for (queue, id), token in self._tokens.items() if queue == keys.queue]
+        jobs = self._queue(keys).jobs
+        held = [
+            Held(id, token, int(jobs.get(id, {}).get("ats", 0)))
+            for (queue, id), token in self._tokens.items()
+            if queue == keys.queue
+        ]
         if not held:
             return None
-        return f"{keys.queue}, lost {await scripts.renew_locks(self._caller, keys, LOCK_MS, held)}"
+        return f"{keys.queue}, {await scripts.renew_locks(self._caller, keys, LOCK_MS, held)}"
 
     async def lose_lock(self, a: int, b: int, c: int, d: int) -> str | None:
         """A worker dies, or hangs for too long: it may still believe that the job is its own."""
@@ -331,13 +337,30 @@ class Player:
 
     async def recover(self, a: int, b: int, c: int, d: int) -> str | None:
         keys = self._keys(a)
+        if c % 3 == 0:
+            return await self._recover_silent(keys, b % 2, DIALECTS[d % 5])
         await self._client.delete(f"{keys.base}stalled-check")
         found = await scripts.recover_stalled(self._caller, keys, DIALECTS[d % 5], self._now, LOCK_MS, b % 2)
         return f"{keys.queue} {found}"
 
+    async def _recover_silent(self, keys: Keys, most: int, dialect: str) -> str:
+        """All who hold a job are not heard of any more, and somebody notices. They may still believe that all is well."""
+        await self._client.zadd(f"{keys.base}corral:beats", {"w": 1, "looker": 1 << 52})
+        found, _ = await scripts.recover_silent(self._caller, keys, dialect, "looker", most)
+        await self._client.delete(keys.beats, keys.workers, f"{keys.base}corral:look")
+        return f"{keys.queue} {found} of silent workers"
+
+    async def _beat(self, keys: Keys, worker: str, *, ends: bool) -> str:
+        """A worker says that it is there, or that it has ended."""
+        if ends:
+            return f"{keys.queue} {worker} ends: {await beat_scripts.forget_worker(self._caller, keys, worker)}"
+        return f"{keys.queue} {worker} {await beat_scripts.beat(self._caller, keys, worker, '{}')}"
+
     async def clock(self, a: int, b: int, c: int, d: int) -> str | None:
+        """Time passes, and somebody beats."""
         self._now += (1, 400, 1000, 6000)[a % 4]
-        return f"+{(1, 400, 1000, 6000)[a % 4]}"
+        beaten = await self._beat(self._keys(b), f"w{c % 3}", ends=d % 4 == 0)
+        return f"+{(1, 400, 1000, 6000)[a % 4]}; {beaten}"
 
     async def forget_ttl(self, a: int, b: int, c: int, d: int) -> str | None:
         """What a TTL ends has ended."""

@@ -15,6 +15,15 @@ def secret_of(url: str, **files: str) -> RedisSecret:
     return read_secret("redis", {key: b64encode(text.encode()).decode() for key, text in data.items()})
 
 
-def ask(name: str, *, prefix: str = "bull", horizon_s: float = 10.0, ages: bool = False, seen: bool = True) -> Ask:
+def ask(
+    name: str,
+    *,
+    prefix: str = "bull",
+    horizon_s: float = 10.0,
+    ages: bool = False,
+    seen: bool = True,
+    workers: bool = False,
+    holders: bool = False,
+) -> Ask:
     """A question about one queue."""
-    return Ask(QueueKey(prefix, name), horizon_s, ages, seen)
+    return Ask(QueueKey(prefix, name), horizon_s, ages, seen, workers, holders)

@@ -18,15 +18,26 @@ class Relay:
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._pumps: set[asyncio.Task[None]] = set()
+        self._frozen: set[asyncio.StreamWriter] = set()
+        self.delay_s = 0.0
+        """What is passed on takes so long, each way."""
         self.open = True
         """Whether new connections are passed on; else they are closed at once."""
         self.passed = 0
         """Connections that were passed on."""
 
     @property
-    def url(self) -> str:
+    def port(self) -> int:
         assert self._server is not None
-        return f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/0"
+        return int(self._server.sockets[0].getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def freeze(self) -> None:
+        """The connections of now stay open and pass nothing any more, as half-open ones do; new ones work."""
+        self._frozen |= self._writers
 
     def cut(self) -> None:
         """Break all connections, as a network does: with a reset."""
@@ -53,10 +64,15 @@ class Relay:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
+                await asyncio.sleep(self.delay_s)
+                if writer not in self._frozen:
+                    writer.write(data)
+                    await writer.drain()
+            if writer in self._frozen:
+                return  # not even its end is told
         writer.close()
         self._writers.discard(writer)
+        self._frozen.discard(writer)
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from corral import (
     add_scripts,
     admin_scripts,
+    beat_scripts,
     flow_scripts,
     hold_scripts,
     letter_scripts,
@@ -20,9 +21,9 @@ from corral.lifecycle import Complete, Delay, Fail, HandBack, Retry
 from corral.repeat import Schedule
 from corral.retention import KEEP_ALL, Keep
 from corral.scheduler_scripts import Template
-from corral.scripts import Settlement, Taking
+from corral.scripts import Held, Settlement, Taking
 from corral.state import State
-from jobs import LOCK_MS, NOW, active, job, new_job
+from jobs import BEATS_ON, LOCK_MS, NOW, active, job, new_job
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -52,6 +53,12 @@ def _settle(*steps: Step, want: int = 0) -> Act:
     settlements = [Settlement(str(number), "t:1", step) for number, step in enumerate(steps, 1)]
     taking = Taking(want, "t:2", LOCK_MS, "w", points=9)
     return lambda caller, keys: scripts.settle_jobs(caller, keys, "", NOW, settlements, taking)
+
+
+async def _beat(caller: Caller, keys: Keys) -> tuple[Any, Any]:
+    """A beat, without its time: that is Redis' own."""
+    heard = await beat_scripts.beat(caller, keys, "w", '{"v":1}')
+    return heard.order, await caller.call("ZREM", keys.beats, "w")
 
 
 WAITING = {"wait": ["2"], "2": job()}
@@ -191,6 +198,18 @@ FREEING = (
         ({"active": ["1"], "1": job(processedOn=NOW, ats=1), "stalled": {"1"}},),
     ),
     ScriptCall(
+        "recover_silent",
+        "a look that finds everybody alive",
+        lambda c, k: scripts.recover_silent(c, k, "", "w", 1),
+        ({"corral:beats": {"w": BEATS_ON}}, active("1")),
+    ),
+    ScriptCall(
+        "recover_silent",
+        "a job of a dead worker",
+        lambda c, k: scripts.recover_silent(c, k, "", "w", 1),
+        ({"corral:beats": {"w": BEATS_ON, "t": 1}}, active("1")),
+    ),
+    ScriptCall(
         "remove_orphans",
         "a job and an id",
         lambda c, k: orphan_scripts.remove_orphans(c, k, NOW, ["2", "9"]),
@@ -246,8 +265,27 @@ FREEING = (
     ScriptCall(
         "renew_locks",
         "one",
-        lambda c, k: scripts.renew_locks(c, k, LOCK_MS, [("1", "t:1")]),
+        lambda c, k: scripts.renew_locks(c, k, LOCK_MS, [Held("1", "t:1", 1)]),
         (active("1"), {"stalled": {"1"}}),
+    ),
+    ScriptCall(
+        "renew_locks",
+        "one that ran out",
+        lambda c, k: scripts.renew_locks(c, k, LOCK_MS, [Held("1", "t:1", 1)]),
+        ({"active": ["1"], "1": job(ats=1)},),
+    ),
+    ScriptCall("beat", "of the first worker", _beat),
+    ScriptCall(
+        "beat",
+        "of one worker, another being forgotten",
+        _beat,
+        ({"corral:beats": {"o": 5}}, {"corral:workers": {"o": "{}"}}),
+    ),
+    ScriptCall(
+        "forget_worker",
+        "one that is ordered quiet",
+        lambda c, k: beat_scripts.forget_worker(c, k, "w"),
+        ({"corral:beats": {"w": 5}, "corral:workers": {"w": "{}"}, "corral:orders": {"w": "quiet:5"}},),
     ),
     ScriptCall(
         "extend_lock",

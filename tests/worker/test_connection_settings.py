@@ -50,7 +50,7 @@ def test_a_queue_without_an_address_takes_the_environments(monkeypatch: pytest.M
         Queue("mail")
 
 
-SCHEMES = "it must begin with redis://, rediss:// (TLS) or unix://"
+SCHEMES = "it must begin with redis://, rediss:// (TLS), unix:// or redis+sentinel://"
 
 
 @pytest.mark.parametrize(

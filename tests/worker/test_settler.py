@@ -192,3 +192,58 @@ async def test_a_look_during_a_rate_limit_leaves_the_waiting_to_the_fetcher(
         rig.settler.look()
         await eventually(rig.settler.resting.is_set, within=2)
     assert rig.heard.taken_ids == ["1"]
+
+
+async def test_an_end_that_meets_no_lock_is_written_while_nobody_else_has_taken_the_job(
+    queue: Queue, new_rig: Callable[..., Any], async_client: redis.asyncio.Redis
+) -> None:
+    client: Any = async_client
+    await queue.add_bulk(jobs(4))
+    async with new_rig(10) as rig:
+        await rig.taken(4)
+        # An outage was longer than the locks; meanwhile 2 was put back and taken by another, 3 was only put back.
+        await client.delete(*(f"bull:q:{id}:lock" for id in (1, 2, 3, 4)))
+        await client.hset("bull:q:2", "ats", 2)
+        await client.lrem("bull:q:active", 1, "3")
+        await client.rpush("bull:q:wait", "3")
+        rig.end(4)
+        await eventually(lambda: len(rig.heard.settled_ids) == 2 and len(rig.heard.refusals) == 2)
+        assert rig.settler.unwritten == rig.settler.unwritten_ends == 0
+    assert sorted(rig.heard.settled_ids) == ["1", "4"]
+    assert sorted(rig.heard.refusals) == [("2", scripts.NO_LOCK, False), ("3", scripts.NO_LOCK, False)]
+    assert [str(await queue.get_job_state(id)) for id in "12"] == ["completed", "active"]
+    assert await client.exists("bull:q:2:lock") == 0
+
+
+async def test_an_end_whose_lock_ran_out_waits_for_redis_and_counts_as_unwritten_until_then(
+    queue: Queue, new_rig: Callable[..., Any], async_client: redis.asyncio.Redis
+) -> None:
+    client: Any = async_client
+    await queue.add("x")
+    async with new_rig(1) as rig:
+        await rig.taken(1)
+        await client.delete("bull:q:1:lock")
+        # The first try tells that there is no lock; asking for it anew is lost on the way, then its answer, then no more.
+        rig.line.plan = iter(["", "call", "answer"])
+        seen: list[int] = []
+        rig.heard.calling = lambda error, outcomes: seen.append(rig.settler.unwritten_ends)  # type: ignore[method-assign]
+        rig.end(1)
+        await eventually(lambda: rig.heard.settled_ids)
+    assert (rig.heard.settled_ids, rig.heard.refusals) == (["1"], [])
+    assert min(seen) == 1
+    assert await queue.get_job_state("1") == "completed"
+
+
+async def test_a_written_end_whose_answer_was_lost_is_not_written_again(
+    queue: Queue, new_rig: Callable[..., Any], async_client: redis.asyncio.Redis
+) -> None:
+    client: Any = async_client
+    await queue.add("x")
+    async with new_rig(1) as rig:
+        await rig.taken(1)
+        rig.line.plan = iter(["answer"])
+        rig.end(1)
+        await eventually(lambda: rig.heard.refusals)
+    assert rig.heard.refusals == [("1", scripts.NO_LOCK, True)]
+    assert await client.hmget("bull:q:1", "atm", "ats") == [b"1", b"1"]
+    assert await client.exists("bull:q:1:lock") == 0

@@ -60,9 +60,9 @@ def new_rig(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., An
     return make
 
 
-def in_front(rig: Rig, first: int) -> list[tuple[str, str]]:
+def in_front(rig: Rig, first: int) -> dict[tuple[str, str], int]:
     """What runs still: all that was taken but the first so many."""
-    return [(job.id, token) for job, token in rig.heard.jobs[first:]]
+    return {(job.id, token): 1 for job, token in rig.heard.jobs[first:]}
 
 
 async def test_unwritten_outcomes_are_written_and_running_jobs_go_back(
@@ -78,6 +78,25 @@ async def test_unwritten_outcomes_are_written_and_running_jobs_go_back(
         assert await rig.settler.write_remains(lines, in_front(rig, 2)) == 4
     assert await queue.get_job_counts() == Counts(2, 0, 0, 0, 0, completed=2, failed=0)
     assert [str(await queue.get_job_state(id)) for id in "1234"] == ["completed", "completed", "waiting", "waiting"]
+    assert await client.exists(*(f"bull:q:{id}:lock" for id in range(1, 5))) == 0
+
+
+async def test_a_last_call_that_meets_locks_which_ran_out_writes_and_hands_back_all_the_same(
+    queue: Queue, lines: Lines, new_rig: Callable[..., Any], async_client: redis.asyncio.Redis
+) -> None:
+    client: Any = async_client
+    async with new_rig(4) as (rig, end):
+        await rig.taken(4)
+        rig.line.plan = iter(["call"] * 100_000)
+        rig.end(2)
+        await eventually(lambda: not rig.heard.calls[-1][0])
+        await end()
+        await client.delete(*(f"bull:q:{id}:lock" for id in range(1, 5)))
+        # Recovered meanwhile, and taken by another.
+        await client.hset("bull:q:2", "ats", 2)
+        await client.hset("bull:q:4", "ats", 2)
+        await rig.settler.write_remains(lines, in_front(rig, 2))
+    assert [str(await queue.get_job_state(id)) for id in "1234"] == ["completed", "active", "waiting", "active"]
     assert await client.exists(*(f"bull:q:{id}:lock" for id in range(1, 5))) == 0
 
 
@@ -125,7 +144,7 @@ async def test_jobs_of_a_take_whose_answer_nobody_worked_on_go_back(
         assert (await queue.get_job_counts()).active == 1
         assert rig.heard.jobs == []
         await end()
-        assert await rig.settler.write_remains(lines, []) == 1
+        assert await rig.settler.write_remains(lines, {}) == 1
     assert await queue.get_job_counts() == Counts(4, 0, 0, 0, 0, 0, 0)
     # In front, as it was before.
     assert await client.lindex("bull:q:wait", -1) == b"1"
@@ -154,7 +173,7 @@ async def test_where_nothing_remains_nothing_is_sent(queue: Queue, new_rig: Call
         await eventually(lambda: rig.settler.unwritten == 0)
         await end()
         async with Lines(make_pool(f"redis://127.0.0.1:{free_port()}")) as nowhere:
-            assert await rig.settler.write_remains(nowhere, []) == 0
+            assert await rig.settler.write_remains(nowhere, {}) == 0
 
 
 async def test_that_redis_is_away_is_raised_and_the_remains_stay(queue: Queue, new_rig: Callable[..., Any]) -> None:

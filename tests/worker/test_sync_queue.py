@@ -263,6 +263,7 @@ def test_a_call_that_breaks_off_may_have_been_done(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(blocking_lines, "CALL_TIMEOUT", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         lines = BlockingLines(f"redis://127.0.0.1:{listener.getsockname()[1]}")
+        lines.pool.cluster.greeted = True
         made = lines._make
 
         def greeted() -> Any:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.asyncio.connection import parse_url
 
-from corral.url import build_url, wrong_with_host, wrong_with_port, wrong_with_url
+from corral.url import build_sentinel_url, build_url, read_watched, wrong_with_host, wrong_with_port, wrong_with_url
 
 written = st.text(st.characters(blacklist_categories=["Cs"]), max_size=12)
 
@@ -61,3 +61,21 @@ def test_a_port_is_a_number(port: str) -> None:
 @pytest.mark.parametrize("port", ["", "0", "65536", "-1", "+1", "redis", "6379 ", "6379.0", "\u0661", "9" * 5000])
 def test_what_is_no_port_is_told(port: str) -> None:
     assert wrong_with_port(port) == "must be a number from 1 to 65535"
+
+
+@settings(deadline=None)
+@given(username=written, password=written, master=written.filter(bool), tls=st.booleans())
+def test_a_url_of_sentinels_says_all_that_its_parts_said(username: str, password: str, master: str, tls: bool) -> None:
+    url = build_sentinel_url("a:1,fd00::7,b", master, username, password, tls=tls)
+    assert wrong_with_url(url) is None
+    watched = read_watched(url)
+    assert watched is not None
+    assert (watched.nodes, watched.master) == ((("a", 1), ("fd00::7", 26379), ("b", 26379)), master)
+    found = parse_url(watched.url)
+    assert (found.get("username", ""), found.get("password", "")) == (username, password)
+    assert watched.url.startswith("rediss://") == tls
+
+
+def test_other_urls_name_no_sentinels() -> None:
+    assert read_watched("redis://h:1/2") is None
+    assert read_watched("unix:///run/redis.sock") is None

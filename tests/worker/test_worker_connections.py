@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from corral import ConfigurationError, Queue, Worker
 from corral.address import make_pool
 from corral.connection import Lines
+from corral.footing import Footing
 from corral.keys import Keys
 from corral.stalled import recover
 from running import running
@@ -104,7 +106,15 @@ async def test_a_look_for_stalled_jobs_that_redis_refuses_is_told(
     await client.set("bull:q:stalled", "text")
     async with Lines(make_pool(redis_url)) as lines:
         looking = asyncio.create_task(
-            recover(lines, Keys("q"), "", interval_ms=100, max_stalled=1, on_recovered=lambda id: None)
+            recover(
+                lines,
+                Keys("q"),
+                "",
+                Footing(lines, lambda: math.inf),
+                interval_ms=100,
+                max_stalled=1,
+                on_recovered=lambda id: None,
+            )
         )
         await eventually(lambda: "looking for stalled jobs of queue q failed: Redis refused (WRONGTYPE)" in caplog.text)
         looking.cancel()

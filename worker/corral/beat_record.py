@@ -99,7 +99,7 @@ class Beat:
         """A record of any version; None when it is none. A field of another kind than ours counts as absent."""
         try:
             fields = json.loads(record)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         if not isinstance(fields, dict) or fields.get("state") not in [state.value for state in BeatState]:
             return None

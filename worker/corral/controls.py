@@ -1,4 +1,4 @@
-"""Controls: what a worker that runs is told from outside: pause, go on, wait, cancel."""
+"""Controls: what a worker that runs is told from outside: pause, be quiet, go on, wait, cancel."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,18 +12,20 @@ UNKNOWN_LIMIT_MS = 100
 
 
 class Controls:
-    """Tells the works of one shift, which is `over` at its end. `paused`: it takes no jobs until told to go on."""
+    """Tells the works of one shift, which is `over` at its end.
+
+    Two reasons to take no jobs, and it goes on when neither is left: `paused`, by the user; `ordered`, by the operator.
+    """
 
     def __init__(self, works: Sequence[QueueWork], caller: Caller, over: asyncio.Event) -> None:
         self._works, self._caller, self._over = works, caller, over
-        self.paused = False
+        self.paused = self.ordered = False
 
     def pause(self) -> None:
         """Take no more jobs; those that run go on."""
         if not self.paused:
             self.paused = True
-            for work in self._works:
-                work.settler.pause()
+            self._halt()
 
     async def idle(self) -> None:
         """Wait until nothing runs and every outcome is written, or the shift is over, whatever is left then."""
@@ -37,6 +39,31 @@ class Controls:
         """Take jobs again."""
         if self.paused:
             self.paused = False
+            self._go_on()
+
+    def obey(self) -> None:
+        """Take no more jobs, by order, whatever the user says of a pause."""
+        if not self.ordered:
+            self.ordered = True
+            self._halt()
+
+    def release(self) -> None:
+        """The order stands no more."""
+        if self.ordered:
+            self.ordered = False
+            self._go_on()
+
+    @property
+    def quiet(self) -> bool:
+        """Whether an order is obeyed: nothing is taken, and nothing can come any more. From any thread."""
+        return self.ordered and not any(work.settler.bringing for work in self._works)
+
+    def _halt(self) -> None:
+        for work in self._works:
+            work.settler.pause()
+
+    def _go_on(self) -> None:
+        if not (self.paused or self.ordered):
             for work in self._works:
                 work.settler.resume()
 

@@ -101,7 +101,7 @@ class Drain:
 
     async def _last_call(self, caller: Caller, work: QueueWork, seconds: float) -> None:
         # A job that its processor has moved is not ours to hand back.
-        running = [held for held, run in list(work.running.items()) if not run.job.moved]
+        running = {held: work.locks.starts(*held) for held, run in list(work.running.items()) if not run.job.moved}
         self.handed_back = self.handed_back or bool(work.running)
         try:
             async with asyncio.timeout(seconds):

@@ -120,7 +120,7 @@ class RedisUnavailable(CorralError):
 
     `what` happened, and what the reader of a worker's log can do about it (`cure`, may be empty); the message has both.
     `maybe_done` is True when the command had been sent: it may have been carried out.
-    `code` is one word for programs: unreachable, timeout, broken, tls; empty where there is none.
+    `code` is one word for programs: unreachable, timeout, broken, tls, tls-wanted, tls-none, sentinels, master, replica, or empty.
     """
 
     def __init__(self, what: str, cure: str = "", *, maybe_done: bool = False, code: str = "") -> None:
@@ -134,10 +134,12 @@ class RedisRefused(RedisUnavailable):
     """Redis answered with an error of its own: nothing of the command was carried out.
 
     `code` is the word that its answer began with: WRONGPASS, NOAUTH, NOPERM, OOM, READONLY, LOADING ...
+    `command` is the one that the user may not run, where Redis names it.
     """
 
-    def __init__(self, message: str, code: str) -> None:
+    def __init__(self, message: str, code: str, command: str = "") -> None:
         super().__init__(message, code=code)
+        self.command = command
 
 
 class UnrecoverableError(CorralError):

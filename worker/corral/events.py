@@ -25,7 +25,7 @@ logger = logging.getLogger("corral.events")
 
 L = TypeVar("L", bound=Callable[..., Any])
 
-_PASSING = frozenset({"LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN"})
+_PASSING = frozenset({"LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK"})
 """Refusals that pass by themselves."""
 
 

@@ -65,6 +65,14 @@ def unreadable_job(job_id: str, fields: Mapping[bytes, bytes], queue_name: str, 
     return job
 
 
+def starts_of(fields: Mapping[bytes, bytes]) -> int:
+    """How often a job has been started, its present run included; `fields` are from before the take."""
+    try:
+        return _number(fields.get(b"ats", b"0")) + 1
+    except (ValueError, OverflowError):
+        return 1
+
+
 def _number(value: bytes) -> int:
     try:
         return int(value)

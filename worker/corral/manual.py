@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import logging
+import math
 import time
 import uuid
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from corral.clock import now_ms
 from corral.connection import Line, Lines
 from corral.errors import CorralError, CorruptJob, RedisUnavailable
 from corral.fetcher import marker_wait_s
+from corral.footing import Footing
 from corral.job import Job
 from corral.job_calls import JobCalls
 from corral.job_record import from_wire, unreadable_job
@@ -151,6 +153,7 @@ class Manual:
                 self._lines,
                 self._keys,
                 self._options.dialect,
+                Footing(self._lines, lambda: math.inf),
                 interval_ms=self._options.stalled_ms,
                 max_stalled=self._options.max_stalled,
                 on_recovered=on_recovered,

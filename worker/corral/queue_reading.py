@@ -91,7 +91,8 @@ class QueueReading(QueueDoor):
         return listeners_of(await self._clients(), self.keys.client_name())
 
     async def _clients(self) -> str:
-        clients = await self._lines.call("CLIENT", "LIST")
+        # Beside a key of the queue: in a Cluster its workers are connected to the node that has it.
+        _, clients = await self._lines.call_many([("EXISTS", self.keys.meta), ("CLIENT", "LIST")])
         return str(clients.decode(errors="replace"))
 
     async def get_metrics(self, kind: Ended, start: int = 0, end: int = -1) -> QueueMetrics:

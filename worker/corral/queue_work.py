@@ -16,13 +16,14 @@ from corral.errors import CorralError, CorruptJob, JobCancelled, JobTimeout, Loc
 from corral.executor import Executor
 from corral.job import Job
 from corral.job_door import JobDoor
-from corral.job_record import from_wire, unreadable_job
+from corral.job_record import from_wire, starts_of, unreadable_job
 from corral.job_signal import Signal
 from corral.keys import Keys
 from corral.lifecycle import (
     Completed,
     Fail,
     Failed,
+    HandBack,
     Interrupted,
     Moved,
     Outcome,
@@ -36,6 +37,7 @@ from corral.retention import KEEP_ALL
 from corral.run import Run
 from corral.scheduler_work import FOR_GOOD
 from corral.settler import Ended, Settler
+from corral.tally import Tally
 
 logger = logging.getLogger("corral.worker")
 
@@ -70,6 +72,7 @@ class QueueWork:
         self.ending, self.worker_name, self.timeout_s = ending, worker_name, timeout_s
         self.locks = Locks(keys)
         self.running: dict[tuple[str, str], Run] = {}
+        self.tally = Tally(time.monotonic())
         self.account = Account(keys.queue, listeners, metrics)
         self._drained = True
         self.draining = False
@@ -78,7 +81,8 @@ class QueueWork:
     def taken(self, job_id: str, fields: dict[bytes, bytes], token: str) -> None:
         """A job is ours: run it."""
         self._drained = False
-        self.locks.hold(job_id, token)
+        self.tally.took(time.monotonic())
+        self.locks.hold(job_id, token, starts_of(fields))
         self.metrics.taken(self.keys.queue, 1)
         try:
             job = from_wire(job_id, fields, self.keys.queue, self.calls)
@@ -175,8 +179,10 @@ class QueueWork:
         return None
 
     def _end(self, job: Job, token: str, outcome: Outcome, started: float, verdict: Verdict | None = None) -> None:
-        run_ms = round((time.monotonic() - started) * 1000)
+        now = time.monotonic()
+        run_ms = round((now - started) * 1000)
         if isinstance(outcome, Moved):
+            self.tally.ended(now, attempt=True)
             self._moved(job, token, outcome, run_ms)
             return
         try:
@@ -185,11 +191,13 @@ class QueueWork:
             # A processor can write anything into its job.
             logger.exception("how job %s of queue %s ends could not be decided", job.id, self.keys.queue)
             step = Fail(f"the worker broke: {type(error).__name__}", (), KEEP_ALL, exhausted=False)
+        self.tally.ended(now, attempt=not isinstance(step, HandBack))
         self.settler.settle(Ended(job, token, step, run_ms))
 
     def _moved(self, job: Job, token: str, moved: Moved, run_ms: int) -> None:
         """Its processor has put the job elsewhere: it is not ours any more."""
         self.locks.drop(job.id, token)
+        self.tally.written()
         self.settler.let_go()
         self.settler.look()  # what the job left behind, its own children say, may run now
         self.account.ended(job, run_ms, "moved", moved.trouble or None)
@@ -221,6 +229,7 @@ class QueueWork:
     def refused_completion(self, ended: Ended, outcome: Failed) -> None:
         """The job has children that forbid its completion: as if its processor had raised that."""
         self.settler.share.reclaim()
+        self.tally.reclaimed(time.monotonic())
         if self.ending.asks(ended.job, outcome):
             self.running[ended.job.id, ended.token] = run = Run(ended.job)
             run.stage = "after"
@@ -230,6 +239,7 @@ class QueueWork:
 
     def _refuse(self, ended: Ended, outcome: Failed | Interrupted, verdict: Verdict | None = None) -> None:
         step = self.ending.step(ended.job, outcome, verdict)
+        self.tally.ended(time.monotonic(), attempt=False)
         self.settler.settle(Ended(ended.job, ended.token, step, ended.run_ms))
 
     async def _refuse_later(self, ended: Ended, outcome: Failed) -> None:
@@ -242,15 +252,19 @@ class QueueWork:
 
     def settled(self, ended: Ended) -> None:
         """Redis has it."""
-        self.locks.drop(ended.job.id, ended.token)
+        self._gone(ended)
         self.account.settled(ended)
         if self.burials is not None and isinstance(ended.step, Fail):
             self.burials.begin(ended.job.id)
 
     def refused(self, ended: Ended, code: int, *, sent_before: bool) -> None:
         """Redis changed nothing: the job is not ours any more, or an answer was lost and it is written already."""
-        self.locks.drop(ended.job.id, ended.token)
+        self._gone(ended)
         self.account.refused(ended, code, sent_before=sent_before)
+
+    def _gone(self, ended: Ended) -> None:
+        self.locks.drop(ended.job.id, ended.token)
+        self.tally.written()
 
     def unreadable(self, job_id: str) -> None:
         """An id was queued without a job: nothing can run, and it is in no list any more."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from corral.keys import Keys
 from corral.lifecycle import Complete, Delay, Fail, HandBack, Retry, Step
@@ -13,7 +13,7 @@ from corral.retention import Keep
 from corral.script import Caller, pairs, run, to_text
 from corral.state import State
 
-OF_WORKERS = ("settle_jobs", "take_jobs", "reclaim_jobs", "renew_locks", "recover_stalled")
+OF_WORKERS = ("settle_jobs", "take_jobs", "reclaim_jobs", "renew_locks", "recover_stalled", "recover_silent")
 """What every worker runs, and sends to Redis at its start. Others are sent when they are needed."""
 
 
@@ -58,11 +58,11 @@ class Settled:
     troubles: list[str]
 
 
-OPEN_CHILDREN, FAILED_CHILDREN = -4, -9
+OPEN_CHILDREN, FAILED_CHILDREN, NO_LOCK = -4, -9, -2
 
 CODES = {
     -1: "its hash is gone",
-    -2: "its lock ran out",
+    NO_LOCK: "its lock ran out, and it is not in this worker's hands any more",
     -3: "it is not active any more",
     -6: "another worker holds its lock",
     OPEN_CHILDREN: "it has open children",
@@ -133,21 +133,64 @@ async def reclaim_jobs(caller: Caller, keys: Keys, token: str, lock_ms: int) -> 
     return _jobs(await run(caller, "reclaim_jobs", keys, token, lock_ms))
 
 
-async def renew_locks(
-    caller: Caller, keys: Keys, lock_ms: int, held: Sequence[tuple[str, str]]
-) -> list[tuple[str, str]]:
-    """Hold locks, given as (job id, token), for another `lock_ms`; gives those that are lost."""
-    args = [part for pair in held for part in pair]
-    places: list[int] = await run(caller, "renew_locks", keys, lock_ms, *args)
-    return [held[place - 1] for place in places]
+class Held(NamedTuple):
+    """A lock that a worker holds. `starts`: how often its job has been started, that run included."""
+
+    job_id: str
+    token: str
+    starts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """The locks that are lost, and those that had run out and are held anew. All others last longer."""
+
+    lost: list[Held]
+    anew: list[Held]
+
+
+async def renew_locks(caller: Caller, keys: Keys, lock_ms: int, held: Sequence[Held]) -> Renewed:
+    """Hold locks for another `lock_ms`, and set anew those that are missing while nobody has taken their jobs."""
+    args = [part for one in held for part in one]
+    lost, anew = await run(caller, "renew_locks", keys, lock_ms, *args)
+    return Renewed([held[place - 1] for place in sorted(lost)], [held[place - 1] for place in anew])
 
 
 async def recover_stalled(
-    caller: Caller, keys: Keys, dialect: str, now_ms: int, interval_ms: int, max_stalled: int
+    caller: Caller,
+    keys: Keys,
+    dialect: str,
+    now_ms: int,
+    interval_ms: int,
+    max_stalled: int,
+    *,
+    asked_ms: int | None = None,
 ) -> list[str]:
-    """Put back jobs whose worker died; gives their ids. Does nothing within `interval_ms` of anyone's last look."""
-    reply = await run(caller, "recover_stalled", keys, now_ms, dialect, interval_ms, max_stalled)
+    """Put back jobs whose worker died; gives their ids. Does nothing within `interval_ms` of anyone's last look.
+
+    `asked_ms`: Redis' time (`redis_ms`) just before; a look that comes long after it does nothing.
+    """
+    asked = "" if asked_ms is None else asked_ms
+    reply = await run(caller, "recover_stalled", keys, now_ms, dialect, interval_ms, max_stalled, asked)
     return [to_text(id) for id in reply]
+
+
+async def recover_silent(
+    caller: Caller, keys: Keys, dialect: str, worker_id: str, max_stalled: int, *, asked_ms: int | None = None
+) -> tuple[list[str], int]:
+    """Put back jobs of Corral's workers that have fallen silent; gives their ids, and in how many ms to look again.
+
+    One look for each queue and 4 s, whoever makes it. `asked_ms`: as for `recover_stalled`.
+    """
+    asked = "" if asked_ms is None else asked_ms
+    ids, next_ms = await run(caller, "recover_silent", keys, worker_id, dialect, max_stalled, asked)
+    return [to_text(id) for id in ids], next_ms
+
+
+async def redis_ms(caller: Caller) -> int:
+    """Redis' own time, epoch ms."""
+    seconds, microseconds = await caller.call("TIME")
+    return int(seconds) * 1000 + int(microseconds) // 1000
 
 
 async def update_progress(caller: Caller, keys: Keys, job_id: str, progress: str) -> bool:

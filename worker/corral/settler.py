@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import logging
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -20,8 +20,9 @@ from corral.job import Job
 from corral.keys import Keys
 from corral.lifecycle import Failed, HandBack, Step
 from corral.rate_limit import RateLimit
+from corral.remains import End, Remains
 from corral.script import Caller
-from corral.scripts import Settled, Settlement, Taking
+from corral.scripts import Held, Settled, Settlement, Taking
 from corral.slots import Share, Slots
 
 logger = logging.getLogger("corral.settler")
@@ -35,6 +36,20 @@ class Ended:
     token: str
     step: Step
     run_ms: int
+    held_anew: bool = False
+    """It met no lock once, and its lock was set anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lockless:
+    """An end that met no lock. `sent_before`: it may have been written by a call whose answer was lost."""
+
+    ended: Ended
+    sent_before: bool
+
+    @property
+    def held(self) -> Held:
+        return Held(self.ended.job.id, self.ended.token, _starts_of(self.ended.job))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +58,8 @@ class UnderWay:
 
     batch: list[Ended]
     token: str
+    wants: bool
+    """It may bring jobs."""
 
 
 MOST = 250
@@ -95,6 +112,8 @@ class Settler:
         self._nothing = Taking(0, "", 0, "", limit, metrics_points)
         self._pending: list[Ended] = []
         self._under_way: list[UnderWay] = []
+        # Of these nobody knows yet whether their jobs are still ours.
+        self._lockless: list[Lockless] = []
         self._wake = asyncio.Event()
         self._quiet = self._paused = False
         self.share: Share = slots.share(self._wake.set)
@@ -107,17 +126,22 @@ class Settler:
     @property
     def unwritten(self) -> int:
         """Outcomes that Redis does not have yet, and calls whose answer is still to come or to be worked on."""
-        return len(self._pending) + len(self._under_way)
+        return len(self._pending) + len(self._lockless) + len(self._under_way)
 
     @property
     def unwritten_ends(self) -> int:
         """Outcomes that Redis may not have yet. A take alone is none: what it brings can be handed back by the last call."""
-        return len(self._pending) + sum(1 for call in self._under_way if call.batch)
+        return len(self._pending) + len(self._lockless) + sum(1 for call in self._under_way if call.batch)
 
     @property
     def taking(self) -> bool:
         """Whether it takes jobs at all: it was told neither to be quiet nor to pause."""
         return not (self._quiet or self._paused)
+
+    @property
+    def bringing(self) -> bool:
+        """Whether jobs may still come: it takes some, or a call under way may bring them. From any thread."""
+        return self.taking or any(call.wants for call in list(self._under_way))
 
     def settle(self, ended: Ended) -> None:
         """An outcome to write; its slot is free from now on."""
@@ -162,6 +186,8 @@ class Settler:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            if self._lockless:
+                await self._hold_anew()
             want = self._want()
             if want or self._pending:
                 await self._exchange(want)
@@ -182,7 +208,7 @@ class Settler:
         batch = self._pending[:MOST]
         del self._pending[:MOST]
         taking = Taking(want, self._next_token(), self._lock_ms, self._worker_name, self._limit, self._points)
-        call = UnderWay(batch, taking.token)
+        call = UnderWay(batch, taking.token, want > 0)
         # Cancelled in the middle, it stays in this list: what may not have been written is still ours to write.
         self._under_way.append(call)
         started = 0
@@ -201,11 +227,7 @@ class Settler:
         for job_id, fields in reply.jobs:
             self._receiver.taken(job_id, fields, call.token)
         for ended, code in zip(call.batch, reply.codes, strict=True):
-            try:
-                self._told(ended, code, sent_before)
-            except Exception:
-                # A processor can write anything into its job. The others of this answer still want to be told.
-                logger.exception("that job %s of queue %s ended was not told", ended.job.id, self._keys.queue)
+            self._tell(ended, code, sent_before)
         for job_id in reply.unreadable:
             self._receiver.unreadable(job_id)
         for text in reply.troubles:
@@ -241,9 +263,44 @@ class Settler:
     async def _settle(self, settlements: list[Settlement], taking: Taking) -> Settled:
         return await scripts.settle_jobs(self._line, self._keys, self._dialect, now_ms(), settlements, taking)
 
+    async def _hold_anew(self) -> None:
+        """An outage may have outlasted the locks of ended jobs: while nobody has taken them, their ends are still ours
+        to write."""
+        some = self._lockless[:1000]
+        lost = set(await self._lost([one.held for one in some]))
+        del self._lockless[: len(some)]
+        for one in some:
+            ended = replace(one.ended, held_anew=True)
+            if one.held in lost:
+                self._tell(ended, scripts.NO_LOCK, one.sent_before)
+            else:
+                self._pending.append(ended)
+        if self._lockless:
+            self._wake.set()
+
+    async def _lost(self, held: list[Held]) -> list[Held]:
+        """Hold locks anew, tried until Redis has answered; gives those that are not ours to hold."""
+        for attempt in itertools.count():
+            try:
+                return (await scripts.renew_locks(self._line, self._keys, self._lock_ms, held)).lost
+            except RedisUnavailable as error:
+                self._receiver.calling(error, len(held))
+            await asyncio.sleep(retry_pause_s(attempt, random.random()))
+        raise AssertionError("unreachable")
+
+    def _tell(self, ended: Ended, code: int, sent_before: bool) -> None:
+        try:
+            self._told(ended, code, sent_before)
+        except Exception:
+            # A processor can write anything into its job. The others of this answer still want to be told.
+            logger.exception("that job %s of queue %s ended was not told", ended.job.id, self._keys.queue)
+
     def _told(self, ended: Ended, code: int, sent_before: bool) -> None:
         if code == 0:
             self._receiver.settled(ended)
+        elif code == scripts.NO_LOCK and not ended.held_anew:
+            self._lockless.append(Lockless(ended, sent_before))
+            self._wake.set()
         elif code in (scripts.OPEN_CHILDREN, scripts.FAILED_CHILDREN):
             reason = f"the job cannot complete: {scripts.CODES[code]}"
             self._receiver.refused_completion(ended, Failed(reason))
@@ -263,21 +320,21 @@ class Settler:
         else:
             self.resting.set()
 
-    async def write_remains(self, caller: Caller, running: Collection[tuple[str, str]]) -> int:
+    async def write_remains(self, caller: Caller, running: Mapping[tuple[str, str], int]) -> int:
         """The last call, when the loop has ended (or is blocked, and this runs in another thread): write what is not
-        written, hand back the jobs (id, token) that still run, and those of a take whose answer nobody worked on.
+        written, hand back the jobs that still run, and those of a take whose answer nobody worked on.
 
-        Gives the number of jobs it was about. Raises RedisUnavailable.
+        running: (id, token) -> how often it has been started. Gives the number of jobs it was about. Raises
+        RedisUnavailable.
         """
         calls = list(self._under_way)
-        ended = [one for call in calls for one in call.batch] + self._pending
-        settlements = [Settlement(one.job.id, one.token, one.step) for one in ended]
-        settlements += [Settlement(job_id, token, HandBack()) for job_id, token in running]
-        known = {(one.job_id, one.token) for one in settlements}
-        for call in calls:
-            jobs = await scripts.reclaim_jobs(caller, self._keys, call.token, self._lock_ms)
-            untouched = [job_id for job_id, _ in jobs if (job_id, call.token) not in known]
-            settlements += [Settlement(job_id, call.token, HandBack()) for job_id in untouched]
-        if settlements:
-            await scripts.settle_jobs(caller, self._keys, self._dialect, now_ms(), settlements, self._nothing)
-        return len(settlements)
+        ended = [one for call in calls for one in call.batch] + [one.ended for one in self._lockless] + self._pending
+        ends = [End(Settlement(one.job.id, one.token, one.step), _starts_of(one.job)) for one in ended]
+        ends += [End(Settlement(job_id, token, HandBack()), starts) for (job_id, token), starts in running.items()]
+        tokens = [call.token for call in calls]
+        return await Remains(caller, self._keys, self._dialect, self._lock_ms, self._nothing).write(ends, tokens)
+
+
+def _starts_of(job: Job) -> int:
+    starts: object = job.attempts_started
+    return starts if isinstance(starts, int) else 0  # a processor can write anything into its job

@@ -9,6 +9,8 @@ end     the last call to Redis, then close the connections
 import asyncio
 import itertools
 import logging
+import os
+import socket
 import threading
 import time
 import uuid
@@ -17,18 +19,23 @@ from functools import partial
 from typing import Any
 
 from corral.address import make_pool
+from corral.beat_record import Beat
+from corral.beats import CALL_S, Beats
+from corral.blocking_lines import BlockingLines
 from corral.connection import Line, Lines
 from corral.controls import Controls
 from corral.dead_letter_work import Burials
-from corral.drain import Drain
+from corral.drain import LAST_CALL_S, Drain
 from corral.errors import CorralError, RedisRefused, RedisUnavailable
 from corral.executor import Executor, Processor
 from corral.fetcher import Fetcher
+from corral.footing import Footing
 from corral.job import Job
 from corral.job_calls import JobCalls
 from corral.keys import Keys
 from corral.listeners import Listeners
 from corral.locks import renew
+from corral.looks import look
 from corral.metrics import Metrics
 from corral.queue_work import QueueWork
 from corral.scheduler_work import produce_next
@@ -39,6 +46,7 @@ from corral.settings import Settings
 from corral.settler import Settler
 from corral.slots import Slots
 from corral.stalled import recover
+from corral.version import __version__
 from corral.worker_options import WorkerOptions
 
 logger = logging.getLogger("corral.worker")
@@ -78,6 +86,7 @@ class Shift:
         self.controls = Controls(self.works, self._lines, self.over)
         for work in self.works:
             work.limit = partial(self.controls.limit, work)
+        self.beats = self._beats(settings)
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         self._grace = 30.0
         self._fetchers: list[Fetcher] = []
@@ -106,12 +115,14 @@ class Shift:
         """Begin to drain; the first call decides the grace."""
         if not self._stopping.is_set():
             self._grace = grace
+            self.beats.drain()
             self.listeners.tell("closing")
             self._stopping.set()
 
     def hurry(self) -> None:
         """Hand back now what runs."""
         self._stopping.set()
+        self.beats.drain()
         self.drain.hurry.set()
 
     def resize(self, jobs: int) -> None:
@@ -152,6 +163,18 @@ class Shift:
         )
         return work
 
+    def _beats(self, settings: Settings) -> Beats:
+        lines = BlockingLines(self.options.redis, most=1, within=CALL_S)
+        about = Beat(
+            self.worker_id,
+            pod=settings.pod,
+            namespace=settings.namespace,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=__version__,
+        )
+        return Beats(lines, about, self.works, self.controls, self.slots)
+
     def _next_token(self) -> str:
         """A lock's token names its worker; a new number for each take tells two runs of one job apart."""
         return f"{self.worker_id}:{next(self._takes)}"
@@ -161,11 +184,14 @@ class Shift:
         if self._stopping.is_set():
             return
         self.listeners.tell("ready")
+        self.beats.start()
+        footing = Footing(self._lines, self.beats.steady_s)
         for work, fetcher in zip(self.works, self._fetchers, strict=True):
             queue = work.keys.queue
             self._keep(work.settler.run(), f"settler of {queue}")
             self._take(fetcher.run(), f"fetcher of {queue}")
-            self._take(self._recover(work), f"look for stalled jobs of {queue}")
+            self._take(self._recover(work, footing), f"look for stalled jobs of {queue}")
+            self._take(self._look(work, footing), f"look for dead workers of {queue}")
             work.settler.look()
         locks = [work.locks for work in self.works]
         self._keep(renew(self._lines, locks, self.options.lock_ms, self._locks_lost), "lock renewal")
@@ -195,7 +221,7 @@ class Shift:
         pause, told = 0.1, 0.0
         while True:
             try:
-                await check_server(self._lines)
+                await check_server(self._lines, [work.keys for work in self.works])
                 await send(self._lines, *OF_WORKERS)
                 for work in self.works[len(self._fetchers) :]:
                     self._fetchers.append(await self._fetcher(work))
@@ -251,12 +277,24 @@ class Shift:
             self.metrics.slots(self.slots.busy, self.slots.total)
             await asyncio.sleep(PULSE_S)
 
-    async def _recover(self, work: QueueWork) -> None:
+    async def _recover(self, work: QueueWork, footing: Footing) -> None:
         await recover(
             self._lines,
             work.keys,
             self.options.dialect,
+            footing,
             interval_ms=self.options.stalled_ms,
+            max_stalled=self.options.max_stalled,
+            on_recovered=work.recovered,
+        )
+
+    async def _look(self, work: QueueWork, footing: Footing) -> None:
+        await look(
+            self._lines,
+            work.keys,
+            self.options.dialect,
+            footing,
+            worker_id=self.worker_id,
             max_stalled=self.options.max_stalled,
             on_recovered=work.recovered,
         )
@@ -277,6 +315,7 @@ class Shift:
             left = max(0.1, min(1.0, self.drain.left(0.0)))
             await asyncio.gather(*(work.burials.close(left) for work in self.works if work.burials))
             await self.listeners.close(within=left)
+            await self.beats.close(within=left)
             for line in self._single:
                 await line.close()
             await self._lines.close()
@@ -290,3 +329,4 @@ class Shift:
         """The last call from another thread and event loop, when this one's is blocked."""
         async with Lines(make_pool(self.options.redis)) as lines:
             await self.drain.last_call(lines)
+        await self.beats.close(within=LAST_CALL_S / 2)

@@ -67,6 +67,10 @@ class Shutdown:
 
     def _watch(self) -> None:
         deadline = self._deadlines.get()
+        for worker in self._workers:
+            # From here, as the event loop may be blocked.
+            if worker.shift is not None:
+                worker.shift.beats.drain()
         while (left := deadline - time.monotonic()) > 0:
             try:
                 deadline = min(deadline, self._deadlines.get(timeout=left))

@@ -73,6 +73,7 @@ empty_parents()
 if left <= 0 then return 1 end
 for _, name in ipairs({
   'events', 'delay', 'stalled-check', 'stalled', 'id', 'pc', 'marker', 'limiter', 'metrics:completed',
-  'metrics:completed:data', 'metrics:failed', 'metrics:failed:data', 'meta',
+  'metrics:completed:data', 'metrics:failed', 'metrics:failed:data', 'corral:beats', 'corral:workers', 'corral:orders',
+  'corral:look', 'meta',
 }) do redis.call('DEL', P .. name) end
 return 0

@@ -3,6 +3,7 @@
 local KINDS = {
   wait = 'list', paused = 'list', active = 'list', prioritized = 'zset', delayed = 'zset', stalled = 'set', marker = 'zset',
   ['waiting-children'] = 'zset', completed = 'zset', failed = 'zset', events = 'stream',
+  ['corral:beats'] = 'zset', ['corral:workers'] = 'hash', ['corral:orders'] = 'hash',
 }
 
 local function check_own_keys(P, ...)
