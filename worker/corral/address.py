@@ -7,8 +7,10 @@ The environment says it in a URL or in parts:
     REDIS_USERNAME, REDIS_PASSWORD                   with REDIS_HOST
     REDIS_TLS_CA, REDIS_TLS_CERT, REDIS_TLS_KEY      paths of PEM files; for rediss://, and any of them makes the
                                                      parts use TLS; redis:// and unix:// have no use for them
-    REDIS_SENTINELS, REDIS_MASTER                    refused without REDIS_URL: Sentinel is not supported yet
+    REDIS_SENTINELS                                  without REDIS_URL, instead of REDIS_HOST: host:port, comma list
+    REDIS_MASTER                                     with them: the name of the primary that they watch
 
+The sentinels are spoken to as Redis is: with TLS or without; they ask for no login, or take that of Redis.
 redis-py supplies the connections (URL, TLS, ACL, parser); its own repeats and timeouts are switched off.
 """
 
@@ -20,14 +22,25 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
-from redis.asyncio.connection import ConnectionPool, SSLConnection
+from redis.asyncio.connection import SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from corral.errors import ConfigurationError
-from corral.url import DEFAULT_PORT, build_url, wrong_with_host, wrong_with_port, wrong_with_url
+from corral.redis_pool import KnownAs, Pool, pool_like
+from corral.sentinels import Sentinels
+from corral.url import (
+    DEFAULT_PORT,
+    build_sentinel_url,
+    build_url,
+    read_watched,
+    wrong_with_host,
+    wrong_with_port,
+    wrong_with_sentinels,
+    wrong_with_url,
+)
 
 _WORDS = (
     *("REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_SENTINELS", "REDIS_MASTER"),
@@ -40,11 +53,13 @@ class Tls:
     """What a TLS connection needs beside its URL: paths of PEM files.
 
     `ca_file`: whom to trust, beside the system's authorities. `cert_file`, `key_file`: who we are.
+    `known_as`: by host, the name that its certificate holds where that is another.
     """
 
     ca_file: str | None = None
     cert_file: str | None = None
     key_file: str | None = None
+    known_as: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +76,15 @@ def read_address(environ: Mapping[str, str] = os.environ) -> Address:
     tls = Tls(words["REDIS_TLS_CA"] or None, words["REDIS_TLS_CERT"] or None, words["REDIS_TLS_KEY"] or None)
     if words["REDIS_URL"]:
         return Address(words["REDIS_URL"], tls)
+    login = words["REDIS_USERNAME"], words["REDIS_PASSWORD"]
     if words["REDIS_SENTINELS"] or words["REDIS_MASTER"]:
-        raise ConfigurationError(
-            "REDIS_SENTINELS and REDIS_MASTER: Sentinel is not supported yet; set REDIS_URL to the address of the primary"
-        )
+        for name, other in (("REDIS_SENTINELS", "REDIS_MASTER"), ("REDIS_MASTER", "REDIS_SENTINELS")):
+            if not words[name]:
+                raise ConfigurationError(f"{other} needs {name}: the sentinels, and the name of their primary")
+        if wrong := wrong_with_sentinels(words["REDIS_SENTINELS"]):
+            raise ConfigurationError(f"REDIS_SENTINELS {wrong}")
+        url = build_sentinel_url(words["REDIS_SENTINELS"], words["REDIS_MASTER"], *login, tls=tls != Tls())
+        return Address(url, tls)
     host, port = words["REDIS_HOST"], words["REDIS_PORT"]
     if not host:
         raise ConfigurationError(
@@ -77,19 +97,15 @@ def read_address(environ: Mapping[str, str] = os.environ) -> Address:
         raise ConfigurationError(f"REDIS_HOST {wrong}")
     if wrong := wrong_with_port(port or DEFAULT_PORT):
         raise ConfigurationError(f"REDIS_PORT {wrong}")
-    login = words["REDIS_USERNAME"], words["REDIS_PASSWORD"]
     return Address(build_url(host, port or DEFAULT_PORT, *login, tls=tls != Tls()), tls)
 
 
-def address_of(pool: ConnectionPool) -> str:
+def address_of(pool: Pool) -> str:
     """Where a pool connects to, without credentials."""
-    kwargs = pool.connection_kwargs
-    if "path" in kwargs:
-        return str(kwargs["path"])
-    return f"{kwargs.get('host', 'localhost')}:{kwargs.get('port', 6379)}"
+    return pool.where
 
 
-def make_pool(redis: "str | Redis | None", client_name: str | None = None, *, tls: Tls | None = None) -> ConnectionPool:
+def make_pool(redis: "str | Redis | None", client_name: str | None = None, *, tls: Tls | None = None) -> Pool:
     """A maker of connections for a URL, for an existing client (its settings are copied), or, with None, for what the
     environment says.
 
@@ -109,15 +125,16 @@ def make_pool(redis: "str | Redis | None", client_name: str | None = None, *, tl
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
     if isinstance(redis, Redis):
-        theirs = redis.connection_pool
-        kept = {name: value for name, value in theirs.connection_kwargs.items() if not name.startswith("maint_")}
-        return ConnectionPool(connection_class=theirs.connection_class, **{**kept, **ours})
+        return pool_like(redis.connection_pool, ours)
     address = Address(redis, tls or Tls()) if redis is not None else read_address()
     if wrong := wrong_with_url(address.url):
         raise ConfigurationError(f"not a Redis URL: {wrong}")
-    files = _tls_options(address.tls) if urlsplit(address.url).scheme == "rediss" else {}
+    watched = read_watched(address.url)
+    url = watched.url if watched else address.url
+    secured = urlsplit(url).scheme == "rediss"
+    files = _tls_options(address.tls) if secured else {}
     try:
-        pool = ConnectionPool.from_url(address.url, socket_connect_timeout=5.0, **files, **ours)
+        pool = Pool.from_url(url, socket_connect_timeout=5.0, **files, **ours)
         # What a URL says (?decode_responses=, ?socket_timeout=) goes before keywords; ours must hold.
         pool.connection_kwargs.update(ours)
         connection = pool.make_connection()  # type: ignore[no-untyped-call]  # an option it does not know is told here
@@ -129,6 +146,11 @@ def make_pool(redis: "str | Redis | None", client_name: str | None = None, *, tl
         ) from None
     if files and isinstance(connection, SSLConnection):
         _try_out(connection, files)
+    if watched:
+        pool.sentinels = Sentinels(watched.nodes, watched.master)
+    if secured and address.tls.known_as:
+        pool.connection_class = KnownAs
+        pool.connection_kwargs["known_as"] = address.tls.known_as
     return pool
 
 

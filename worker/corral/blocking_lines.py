@@ -12,6 +12,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import redis.asyncio.connection as theirs
@@ -20,13 +21,27 @@ from hiredis import pack_command
 from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, BusyLoadingError, NoScriptError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    MovedError,
+    NoScriptError,
+    RedisError,
+    ResponseError,
+)
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
 from corral.address import make_pool
-from corral.connection import CALL_TIMEOUT, Lines, refused, unavailable
+from corral.connection import CALL_TIMEOUT, Lines, where
 from corral.errors import RedisUnavailable
+from corral.failures import Redirected, refused, unavailable
+from corral.greeting import greet
+from corral.redis_pool import Pool, sentinels_of
+from corral.routing import routed
+from corral.sentinels import ASK_S
+from corral.tls_probe import explained, is_doubtful
+from corral.url import Node
 
 T = TypeVar("T")
 
@@ -38,7 +53,7 @@ _TWINS: tuple[tuple[type[theirs.AbstractConnection], type[blocking.AbstractConne
     (theirs.UnixDomainSocketConnection, blocking.UnixDomainSocketConnection),
     (theirs.Connection, blocking.Connection),
 )
-_LOOPS = ("retry", "maint_", "oss_cluster_", "event_dispatcher", "himport_", "parser_class")
+_LOOPS = ("retry", "maint_", "oss_cluster_", "event_dispatcher", "himport_", "parser_class", "connection_pool")
 """Settings of a connection that mean something else without a loop; the defaults are right."""
 
 
@@ -59,7 +74,9 @@ def settings_of(redis: str | Redis | BlockingRedis | None) -> str | Redis | None
         return redis
     pool = redis.connection_pool
     kind = next((one for one, twin in _TWINS if issubclass(pool.connection_class, twin)), theirs.Connection)
-    return Redis(connection_pool=theirs.ConnectionPool(connection_class=kind, **_kept(pool.connection_kwargs)))
+    twin = Pool(connection_class=kind, **_kept(pool.connection_kwargs))
+    twin.sentinels = sentinels_of(pool)
+    return Redis(connection_pool=twin)
 
 
 def _kept(kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -67,13 +84,18 @@ def _kept(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 class BlockingLines(Lines):
-    """A connection for each call that is under way; `most` are kept for later ones."""
+    """A connection for each call that is under way; `most` are kept for later ones.
 
-    def __init__(self, redis: str | Redis | None, most: int = 8) -> None:
-        super().__init__(make_pool(redis), most)
+    `within`: seconds that connecting may take, and each step of it.
+    """
+
+    def __init__(self, redis: str | Redis | Pool | None, most: int = 8, within: float = CALL_TIMEOUT) -> None:
+        super().__init__(redis if isinstance(redis, Pool) else make_pool(redis), most)
         kind = next(twin for one, twin in _TWINS if issubclass(self.pool.connection_class, one))
-        kwargs = _kept(self.pool.connection_kwargs) | {
-            "socket_timeout": CALL_TIMEOUT,
+        kwargs = _kept(self.pool.connection_kwargs)
+        kwargs |= {
+            "socket_timeout": within,
+            "socket_connect_timeout": min(kwargs.get("socket_connect_timeout") or within, within),
             "retry": Retry(NoBackoff(), 0),
             "maint_notifications_config": MaintNotificationsConfig(enabled=False),
         }
@@ -84,26 +106,59 @@ class BlockingLines(Lines):
 
     def begin_anew(self) -> None:
         """Forget the connections, which are the parent's: in a forked process, before anything else."""
-        self._unused: deque[Connection] = deque()
+        self._unused: dict[Node | None, deque[Connection]] = {}
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the next call will connect anew, unless another thread's connection is free by then."""
+        unused = [connection for some in list(self._unused.values()) for connection in some]
+        return not unused or not all(_usable(connection) for connection in unused)
 
     async def call(self, *command: Any, timeout: float = CALL_TIMEOUT) -> Any:
-        return self._exchange([command], timeout)[0]
+        return (await self.call_many([command], timeout))[0]
 
     async def call_many(self, commands: Sequence[tuple[Any, ...]], timeout: float = CALL_TIMEOUT) -> list[Any]:
-        return self._exchange(commands, timeout)
+        if not self._is_cluster():
+            try:
+                return self._exchange(None, commands, timeout)
+            except Redirected:
+                if len(commands) > 1:
+                    raise
+        replies = await self._routed(commands, timeout)
+        if error := next((reply for reply in replies if isinstance(reply, RedisUnavailable)), None):
+            raise error
+        return replies
 
     async def call_each(self, commands: Sequence[tuple[Any, ...]], timeout: float = CALL_TIMEOUT) -> list[Any]:
         """As `Line.call_each`."""
-        return self._exchange(commands, timeout, each=True)
+        if not self._is_cluster():
+            return self._exchange(None, commands, timeout, each=True)
+        return await self._routed(commands, timeout)
 
     async def close(self) -> None:
         self._closed = True
-        while self._unused:
-            self._unused.pop().disconnect()
+        for unused in list(self._unused.values()):
+            while unused:
+                unused.pop().disconnect()
 
-    def _exchange(self, commands: Sequence[tuple[Any, ...]], timeout: float, *, each: bool = False) -> list[Any]:
+    def _is_cluster(self) -> bool:
+        """Whether the key says where a command goes; the first time this connects, to be told."""
+        if not self.pool.cluster.greeted:
+            with self._connection(None):
+                pass
+        return self.pool.cluster.found
+
+    async def _routed(self, commands: Sequence[tuple[Any, ...]], timeout: float) -> list[Any]:
+        async def exchange(place: Node | None, some: Sequence[tuple[Any, ...]]) -> list[Any]:
+            return self._exchange(place, some, timeout, each=True)
+
+        return await routed(self.pool.cluster, commands, exchange, _in_turn)
+
+    def _exchange(
+        self, place: Node | None, commands: Sequence[tuple[Any, ...]], timeout: float, *, each: bool = False
+    ) -> list[Any]:
         packed = b"".join(pack_command(command) for command in commands)
-        with self._connection() as connection:
+        with self._connection(place) as connection:
             over = time.monotonic() + timeout
             try:
                 connection.send_packed_command([packed], check_health=False)
@@ -111,26 +166,27 @@ class BlockingLines(Lines):
             except (ResponseError, AuthenticationError, BusyLoadingError) as error:
                 if len(commands) > 1 or not isinstance(error, NoScriptError):
                     connection.disconnect()
+                self.pool.cluster.found |= isinstance(error, MovedError)
                 raise refused(error) from None
             except (RedisError, OSError) as error:
                 connection.disconnect()
-                raise unavailable(self.pool, error, maybe_done=True) from None
+                raise unavailable(where(connection, self.pool), error, tls=self.pool.tls, maybe_done=True) from None
             except BaseException:
                 connection.disconnect()
                 raise
 
     @contextmanager
-    def _connection(self) -> Iterator[Connection]:
-        """A connection of one's own, connected."""
+    def _connection(self, place: Node | None) -> Iterator[Connection]:
+        """A connection of one's own to a place, connected."""
         if self._closed:
             raise RedisUnavailable("the connections are closed; the queue has ended")
-        unused = self._unused
+        unused = self._unused.setdefault(place, deque())
         try:
             connection = unused.pop()
         except IndexError:
             connection = self._make()
         try:
-            self._connect(connection)
+            self._connect(connection, place)
             yield connection
         finally:
             self._give_back(connection, unused)
@@ -144,21 +200,48 @@ class BlockingLines(Lines):
             with suppress(IndexError):  # another thread was faster
                 unused.popleft().disconnect()
 
-    def _connect(self, connection: Connection) -> None:
+    def _connect(self, connection: Connection, place: Node | None) -> None:
         if _usable(connection):
             return
         connection.disconnect()
+        pool = self.pool
+        node = place
+        if node is None and pool.sentinels is not None:
+            node = drive(pool.sentinels.primary(self._ask))
+        if node is not None:
+            connection.host, connection.port = node
         try:
             connection.connect()
+            drive(greet(pool.sentinels, pool.cluster, partial(_told, connection)))
         except (ResponseError, AuthenticationError, BusyLoadingError) as error:
             connection.disconnect()
             raise refused(error) from None
         except (RedisError, OSError) as error:
             connection.disconnect()
-            raise unavailable(self.pool, error, maybe_done=False) from None
+            failure = unavailable(where(connection, pool), error, tls=pool.tls, maybe_done=False)
+            if is_doubtful(failure, error, tls=pool.tls) and hasattr(connection, "host"):
+                failure = explained(failure, (connection.host, connection.port), tls=pool.tls)
+            raise failure from None
         except BaseException:
             connection.disconnect()
             raise
+
+    async def _ask(self, node: Node, login: bool, question: tuple[Any, ...]) -> Any:
+        lines = BlockingLines(self.pool.to_sentinel(node, login=login), 1, within=ASK_S)
+        try:
+            return await lines.call(*question, timeout=ASK_S)
+        finally:
+            await lines.close()
+
+
+async def _in_turn(coroutines: Sequence[Coroutine[Any, Any, None]]) -> None:
+    for coroutine in coroutines:
+        await coroutine
+
+
+async def _told(connection: Connection, command: tuple[Any, ...]) -> Any:
+    connection.send_packed_command([pack_command(command)], check_health=False)
+    return _reply(connection, time.monotonic() + connection.socket_timeout, each=True)
 
 
 def _usable(connection: Connection) -> bool:

@@ -5,34 +5,35 @@ because a script that moves jobs must never be sent twice behind our back.
 """
 
 import asyncio
-import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Self
 
 from hiredis import pack_command
-from redis.asyncio.connection import AbstractConnection, ConnectionPool, SSLConnection
-from redis.exceptions import AuthenticationError, BusyLoadingError, NoScriptError, RedisError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeout
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    MovedError,
+    NoScriptError,
+    RedisError,
+    ResponseError,
+)
 
-from corral.address import address_of
-from corral.errors import RedisRefused, RedisUnavailable
+from corral.errors import RedisUnavailable
+from corral.failures import Redirected, refused, unavailable
+from corral.greeting import greet
+from corral.redis_pool import Pool
+from corral.routing import routed
+from corral.sentinels import ASK_S
+from corral.tls_probe import explained, is_doubtful
+from corral.url import Node
 
 CALL_TIMEOUT = 10.0
 """Seconds that one call may take before its connection counts as broken."""
-
-_CURES = {
-    "WRONGPASS": "the user name or password is wrong; check REDIS_URL",
-    "NOAUTH": "a password is needed; put it into REDIS_URL, like redis://:password@host:6379",
-    "NOPERM": "the ACL user lacks a permission; Corral's workers need +@all on the keys of their queues",
-    "OOM": "its memory is full; raise maxmemory, or remove finished jobs; the policy should be noeviction",
-    "READONLY": "it is a replica; point REDIS_URL at the primary",
-    "LOADING": "it is loading its data; wait until it is done",
-    "MISCONF": "it cannot save to disk; look at its log",
-    "WRONGTYPE": "a key of this queue holds a value of another type; is the prefix shared with another program?",
-    "BUSY": "a script blocks it; look at its log, or end the script with SCRIPT KILL",
-    "NOREPLICAS": "too few replicas are connected for a write",
-}
+CONNECT_S = 1.0
+"""Seconds that even a short call may spend on connecting."""
 
 
 def retry_pause_s(failures: int, draw: float) -> float:
@@ -42,23 +43,47 @@ def retry_pause_s(failures: int, draw: float) -> float:
 
 
 class Line:
-    """One connection, for one call at a time. Connects at the first call, and anew after a break."""
+    """One connection, for one call at a time; in a Cluster, one to each node that has a key it was called for.
 
-    def __init__(self, pool: ConnectionPool) -> None:
+    Connects at the first call, and anew after a break: behind Sentinel to the primary of that moment.
+    """
+
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._connection: AbstractConnection | None = None
+        self._connections: dict[Node | None, AbstractConnection] = {}
+
+    @property
+    def cluster(self) -> bool:
+        """Whether Redis is known to be a Cluster; before the first call it is not."""
+        return self._pool.cluster.found
 
     async def call(self, *command: Any, timeout: float = CALL_TIMEOUT) -> Any:
         """Send a command and give Redis' reply, as bytes, numbers and lists.
 
         Raises RedisUnavailable (with `maybe_done`) or RedisRefused. Cancelled in the middle, it drops the connection.
         """
-        connection = await self._connected()
-        return await self._exchange(connection, [pack_command(command)], 1, timeout)
+        connection = await self._entered(timeout)
+        if connection is not None:
+            try:
+                return await self._exchange(connection, [pack_command(command)], 1, timeout)
+            except Redirected:
+                pass  # a Cluster that did not say so when it was greeted
+        (reply,) = await self._routed([command], timeout)
+        if isinstance(reply, RedisUnavailable):
+            raise reply
+        return reply
 
     async def call_many(self, commands: Sequence[tuple[Any, ...]], timeout: float = CALL_TIMEOUT) -> list[Any]:
-        """Send commands in one round trip and give their replies. Raises as `call`, with the first error."""
-        connection = await self._connected()
+        """Send commands in one round trip and give their replies. Raises as `call`, with the first error.
+
+        In a Cluster it is a round trip to each node.
+        """
+        connection = await self._entered(timeout)
+        if connection is None:
+            replies = await self._routed(commands, timeout)
+            if error := next((reply for reply in replies if isinstance(reply, RedisUnavailable)), None):
+                raise error
+            return replies
         packed = [pack_command(command) for command in commands]
         replies = await self._exchange(connection, packed, len(commands), timeout)
         return [replies] if len(commands) == 1 else replies
@@ -67,12 +92,35 @@ class Line:
         """Send commands in one round trip and give for each, in order, its reply, or the RedisRefused of that command.
 
         Raises RedisUnavailable when the connection fails, and RedisRefused when Redis refuses the connection as such
-        (no login, still loading).
+        (no login, still loading). In a Cluster these come as replies too: the other nodes' are there.
         """
-        connection = await self._connected()
+        connection = await self._entered(timeout)
+        if connection is None:
+            return await self._routed(commands, timeout)
         packed = [pack_command(command) for command in commands]
         replies: list[Any] = await self._exchange(connection, packed, len(commands), timeout, each=True)
         return replies
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the next call will connect anew."""
+        there = self._connections.values()
+        return not there or any(_gone(connection) for connection in there)
+
+    async def _entered(self, timeout: float) -> AbstractConnection | None:
+        """The connection; None in a Cluster, where it depends on the key."""
+        cluster = self._pool.cluster
+        connection = None if cluster.found else await self._connected(None, timeout)
+        return None if cluster.found else connection
+
+    async def _routed(self, commands: Sequence[tuple[Any, ...]], timeout: float) -> list[Any]:
+        async def exchange(place: Node | None, some: Sequence[tuple[Any, ...]]) -> list[Any]:
+            connection = await self._connected(place, timeout)
+            packed = [pack_command(command) for command in some]
+            replies: list[Any] = await self._exchange(connection, packed, len(some), timeout, each=True)
+            return replies
+
+        return await routed(self._pool.cluster, commands, exchange, _side_by_side)
 
     async def _exchange(
         self, connection: AbstractConnection, packed: Any, replies: int, timeout: float, *, each: bool = False
@@ -88,56 +136,73 @@ class Line:
         except (ResponseError, AuthenticationError, BusyLoadingError) as error:
             if replies > 1 or not isinstance(error, NoScriptError):
                 # Further replies may be on the way; and after a failover only a new connection can do better.
-                await self.close()
+                await self._drop(connection)
+            self._pool.cluster.found |= isinstance(error, MovedError)
             raise refused(error) from None
         except (RedisError, OSError, TimeoutError) as error:
-            await self.close()
-            raise unavailable(self._pool, error, maybe_done=True) from None
+            await self._drop(connection)
+            raise unavailable(where(connection, self._pool), error, tls=self._pool.tls, maybe_done=True) from None
         except BaseException:
-            await self.close()
+            await self._drop(connection)
             raise
 
-    @property
-    def fresh(self) -> bool:
-        """Whether the next call will connect anew."""
-        return self._connection is None or not self._connection.is_connected or _hung_up(self._connection)
-
-    async def _connected(self) -> AbstractConnection:
-        if self._connection is not None:
-            if not self.fresh:
-                return self._connection
-            await self.close()
-        connection: AbstractConnection = self._pool.make_connection()  # type: ignore[no-untyped-call]
+    async def _connected(self, place: Node | None, timeout: float) -> AbstractConnection:
+        if (there := self._connections.get(place)) is not None:
+            if not _gone(there):
+                return there
+            await self._drop(there)
+        pool = self._pool
+        node = place
+        if node is None and pool.sentinels is not None:
+            node = await pool.sentinels.primary(self._ask)
+        connection: Any = pool.make_connection()  # type: ignore[no-untyped-call]
+        if node is not None:
+            connection.host, connection.port = node
         try:
-            async with asyncio.timeout(CALL_TIMEOUT):
-                await connection.connect()  # type: ignore[no-untyped-call]
+            async with asyncio.timeout(min(CALL_TIMEOUT, max(timeout, CONNECT_S))):
+                await connection.connect()
+                await greet(pool.sentinels, pool.cluster, partial(_told, connection))
         except (ResponseError, AuthenticationError, BusyLoadingError) as error:
             await connection.disconnect(nowait=True)
             raise refused(error) from None
         except (RedisError, OSError, TimeoutError) as error:
             await connection.disconnect(nowait=True)
-            raise unavailable(self._pool, error, maybe_done=False) from None
+            failure = unavailable(where(connection, pool), error, tls=pool.tls, maybe_done=False)
+            if is_doubtful(failure, error, tls=pool.tls) and hasattr(connection, "host"):
+                failure = await asyncio.to_thread(explained, failure, (connection.host, connection.port), tls=pool.tls)
+            raise failure from None
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
-        self._connection = connection
-        return connection
+        made: AbstractConnection = connection
+        self._connections[place] = made
+        return made
+
+    async def _ask(self, node: Node, login: bool, question: tuple[Any, ...]) -> Any:
+        line = Line(self._pool.to_sentinel(node, login=login))
+        try:
+            return await line.call(*question, timeout=ASK_S)
+        finally:
+            await line.close()
+
+    async def _drop(self, connection: AbstractConnection) -> None:
+        self._connections = {place: one for place, one in self._connections.items() if one is not connection}
+        writer = connection._writer  # noqa: SLF001  (redis-py can only ask it to close)
+        await connection.disconnect(nowait=True)
+        if writer is not None:
+            # Every call has its answer or has been given up: wait neither for TLS' farewell nor to send the rest.
+            writer.transport.abort()
 
     async def close(self) -> None:
         """Drop the connection. A later call connects anew."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            writer = connection._writer  # noqa: SLF001  (redis-py can only ask it to close)
-            await connection.disconnect(nowait=True)
-            if writer is not None:
-                # Every call has its answer or has been given up: wait neither for TLS' farewell nor to send the rest.
-                writer.transport.abort()
+        for connection in list(self._connections.values()):
+            await self._drop(connection)
 
 
 class Lines:
     """A few connections shared by many callers; each call gets one for itself."""
 
-    def __init__(self, pool: ConnectionPool, most: int = 8) -> None:
+    def __init__(self, pool: Pool, most: int = 8) -> None:
         self.pool = pool
         self._free = asyncio.Semaphore(most)
         self._idle: list[Line] = []
@@ -183,6 +248,25 @@ class Lines:
         await self.close()
 
 
+async def _side_by_side(coroutines: Sequence[Coroutine[Any, Any, None]]) -> None:
+    if len(coroutines) == 1:
+        await coroutines[0]
+    else:
+        await asyncio.gather(*coroutines)
+
+
+def where(connection: Any, pool: Pool) -> str:
+    """Whom a connection was made to, without credentials."""
+    if not hasattr(connection, "host"):
+        return pool.where
+    named = "" if pool.sentinels is None else f", the primary of {pool.sentinels.master!r} as its sentinels say,"
+    return f"{connection.host}:{connection.port}{named}"
+
+
+def _gone(connection: AbstractConnection) -> bool:
+    return not connection.is_connected or _hung_up(connection)
+
+
 def _hung_up(connection: AbstractConnection) -> bool:
     """Whether the other side has closed it: what is sent now would be lost, and nobody could tell whether it was done."""
     reader = connection._reader  # noqa: SLF001  (redis-py tells it nowhere else)
@@ -196,49 +280,6 @@ async def _reply_or_refusal(connection: AbstractConnection) -> Any:
         return refused(error)
 
 
-def refused(error: Exception) -> RedisRefused:
-    """What Redis' own error means to the reader of a log."""
-    text = str(error)
-    # redis-py takes the leading word off the errors it knows, and keeps it in `status_code`.
-    code = getattr(error, "status_code", None) or text.split(" ", 1)[0]
-    if isinstance(error, AuthenticationError) and code not in ("NOAUTH", "WRONGPASS"):
-        code = "NOAUTH"
-    # Of an unknown command Redis quotes the arguments, which may be a password or a payload.
-    text = text.split(", with args", 1)[0]
-    return RedisRefused(f"Redis refused ({code}): {_CURES.get(code, text)}", code)
-
-
-def unavailable(pool: ConnectionPool, error: Exception, *, maybe_done: bool) -> RedisUnavailable:
-    """What an error of the network, or of redis-py, means to the reader of a log."""
-    where = address_of(pool)
-    if isinstance(error, TimeoutError | RedisTimeout):
-        what, cure = f"Redis at {where} did not answer in time", "is it overloaded?"
-        return RedisUnavailable(what, cure, maybe_done=maybe_done, code="timeout")
-    if _is_of_tls(pool, error, connecting=not maybe_done):
-        what = f"no TLS connection with Redis at {where}: {_brief(error)}"
-        cure = "check the certificates, and whether Redis speaks TLS there"
-        return RedisUnavailable(what, cure, maybe_done=maybe_done, code="tls")
-    if maybe_done:
-        what = f"the connection to Redis at {where} broke: {_brief(error)}"
-        return RedisUnavailable(what, maybe_done=True, code="broken")
-    what = f"Redis at {where} cannot be reached: {_brief(error)}"
-    return RedisUnavailable(what, "is it running, and is REDIS_URL right?", code="unreachable")
-
-
-def _is_of_tls(pool: ConnectionPool, error: BaseException | None, *, connecting: bool) -> bool:
-    """Whether TLS failed beneath an error of redis-py, which chains none on purpose.
-
-    A server that dislikes our certificate says so after the handshake and hangs up: often only that is seen of it.
-    """
-    hung_up: tuple[type[OSError], ...] = ()
-    if connecting and issubclass(pool.connection_class, SSLConnection):
-        hung_up = (ssl.SSLEOFError, ConnectionResetError, BrokenPipeError)
-    while error is not None:
-        if isinstance(error, hung_up) or (isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError)):
-            return True
-        error = error.__context__
-    return False
-
-
-def _brief(error: Exception) -> str:
-    return str(error).strip().rstrip(".") or type(error).__name__
+async def _told(connection: AbstractConnection, command: tuple[Any, ...]) -> Any:
+    await connection.send_packed_command([pack_command(command)], check_health=False)
+    return await _reply_or_refusal(connection)

@@ -8,8 +8,8 @@ REDIS_PASSWORD       with REDIS_HOST
 REDIS_TLS_CA         path of a PEM file: whom to trust, for rediss:// and for parts
 REDIS_TLS_CERT       path of a PEM file: the client certificate
 REDIS_TLS_KEY        path of a PEM file: its key
-REDIS_SENTINELS      refused without REDIS_URL: Sentinel is not supported yet
-REDIS_MASTER         the same
+REDIS_SENTINELS      instead of REDIS_HOST: the sentinels, host:port, comma list
+REDIS_MASTER         with REDIS_SENTINELS: the name of the primary that they watch
 CORRAL_QUEUES        comma list: the queues of a worker that names none
 CORRAL_CONCURRENCY   jobs at once, for a worker that does not say (default 1)
 CORRAL_PREFIX        first part of every key (default bull)
@@ -21,6 +21,7 @@ CORRAL_PORT          port of probes and metrics (default 8080; 0 = any free one)
 CORRAL_LOG_FORMAT    text or json (default: text on a terminal, else json)
 CORRAL_LOG_LEVEL     debug, info, warning or error (default info)
 POD_NAME             the worker's name on every job it runs
+POD_NAMESPACE        where that pod is, for those who read what a worker says of itself
 """
 
 from collections.abc import Mapping
@@ -46,6 +47,7 @@ class Settings:
     log_format: str | None = None
     log_level: str = "info"
     pod: str | None = None
+    namespace: str | None = None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
@@ -62,6 +64,7 @@ class Settings:
             log_format=environ.get("CORRAL_LOG_FORMAT") or None,
             log_level=environ.get("CORRAL_LOG_LEVEL") or "info",
             pod=environ.get("POD_NAME") or None,
+            namespace=environ.get("POD_NAMESPACE") or None,
         )
 
 
