@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +12,11 @@ from corral_operator.deployment import Deployment
 from corral_operator.door import Door
 from corral_operator.drainage import Drainage
 from corral_operator.findings import NOTHING_LOOKED_AT
-from corral_operator.guard import Guard, guard_of
+from corral_operator.guard import Guard, guard_of, unheard_since
 from corral_operator.inspector import Inspector
 from corral_operator.metrics import OperatorMetrics
 from corral_operator.news import News, news
-from corral_operator.observed import Observed, Pods, Reading
+from corral_operator.observed import Observed, Pods, QueueReading, Reading, Staff
 from corral_operator.pods import pods_of
 from corral_operator.pool_state import DUE, Look, PoolState, with_replicas
 from corral_operator.redises import Redises
@@ -34,9 +34,6 @@ PODS_EVERY_S = 5.0
 
 NOT_BY_TIME = (400, 403, 422)
 """Refusals that only a person can lift."""
-
-MUTE_S = 30.0
-"""Seconds until a status that was refused is written again."""
 
 logger = logging.getLogger("corral.operator.pool")
 
@@ -57,7 +54,7 @@ class Attendant:
         self._table = table
         self._metrics = metrics
         self._clock = clock
-        self._drainage = Drainage(door, redises, clock)
+        self._drainage = Drainage(door, redises, clock, metrics.orders_written)
         self._inspector = Inspector(door, redises, clock)
         self._rivalry = Rivalry(door, everybody, clock)
         self._workload = Workload(door, table)
@@ -117,8 +114,8 @@ class Attendant:
         # Without a Secret the pool has turned to another one since they were read: they may be of another Redis.
         known = tuple(readings[key] for key in keys if key in readings) if state.secret is not None else ()
         now_s = self._clock()
-        staff = state.crew(known, now_s, wall_ms)
-        guard = guard_of(state.spec, staff, orders_refused=state.orders_refused)
+        staff = state.crew(known, now_s)
+        guard = _guard(state, staff, known, pods.ready, now_s)
         rivals = await self._rivalry.of(state)
         return Observed(now_s, wall_ms, known, pods, staff, guard.busy, rivals), guard, problem
 
@@ -167,7 +164,7 @@ class Attendant:
         """Write the replicas."""
         before = deployment.replicas
         try:
-            version = await self._door.scale(deployment.key, replicas)
+            version = await self._door.scale(deployment.key, replicas, deployment.uid)
         except ApiError as error:
             if error.code == 404:
                 self._table.deployments.drop(deployment.key, deployment.uid, deployment.version)
@@ -184,7 +181,8 @@ class Attendant:
             state.looked = DUE
         state.scaled = Scaled(before, replicas, int(time.time() * 1000), decision.reason)
         self._metrics.scaled("up" if replicas > before else "down")
-        logger.info("%s: %d -> %d replicas; %s", state.key, before, replicas, decision.text)
+        finish = f", {state.leaving} more finish their jobs" if state.leaving else ""
+        logger.info("%s: %d -> %d replicas%s; %s", state.key, before, replicas, finish, decision.text)
         return deployment, None
 
     def _report(
@@ -224,16 +222,14 @@ class Attendant:
             written = await self._door.write_status(state.pool, status)
         except ApiError as error:
             if error.code == 404:
-                # Deleted: the watch tells, or has told already.
-                self._table.pools.drop(state.key, state.pool.uid, state.pool.version)
+                state.missing = True
                 return False
-            if error.code in NOT_BY_TIME:
-                # No reason to decide more slowly; nobody but the log can be told.
-                state.mute_until = now_s + MUTE_S
-                logger.warning("%s: the status is refused (%s): %s", state.key, error.reason, error.text)
-                return True
-            raise
-        state.reported_at, state.told = now_s, status
+            # No reason to decide more slowly; nobody but the log can be told.
+            state.status_refused(error.code, error.retry_after_s, self._clock())
+            level = logging.INFO if error.code == 409 else logging.WARNING
+            logger.log(level, "%s: the status is refused (%s): %s", state.key, error.reason, error.text)
+            return True
+        state.reported_at, state.told, state.status_failures = now_s, status, 0
         self._table.pools.put(written)
         # The watch may have told of a newer one before the answer came.
         newest = self._table.pools.get(state.key)
@@ -262,3 +258,20 @@ class Attendant:
             error.text,
             state.not_before - self._clock(),
         )
+
+
+def _guard(state: PoolState, staff: Staff, readings: Sequence[Reading], ready: int, now_s: float) -> Guard:
+    """How its busy pods are protected; remembers since when nobody beats."""
+    assert state.spec is not None
+    read = [row for row in readings if isinstance(row, QueueReading) and row.workers is not None]
+    departures = state.departures
+    since_s = unheard_since(departures.unheard_since_s, staff, ready, now_s, read=len(read) == len(state.spec.queues))
+    state.departures = replace(departures, unheard_since_s=since_s)
+    return guard_of(
+        state.spec,
+        staff,
+        orders_refused=state.orders_refused,
+        unheard_s=0.0 if since_s is None else now_s - since_s,
+        nameless_s=0.0 if departures.nameless_since_s is None else now_s - departures.nameless_since_s,
+        foreign=departures.foreign,
+    )

@@ -14,7 +14,9 @@ class Certificates:
     def __init__(self, secret: RedisSecret) -> None:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self.tls: Tls | None = None
-        """None: the Secret has no certificates."""
+        """None: the Secret has no certificates, and its hosts are known by their own names."""
+        if secret.known_as:
+            self.tls = Tls(known_as=secret.known_as)
         if secret.ca or secret.cert or secret.key:
             try:
                 self._folder = tempfile.TemporaryDirectory(prefix="corral-redis-")  # of mode 0700
@@ -22,6 +24,7 @@ class Certificates:
                     self._file("ca.crt", secret.ca),
                     self._file("tls.crt", secret.cert),
                     self._file("tls.key", secret.key),
+                    secret.known_as,
                 )
             except OSError as error:
                 self.close()

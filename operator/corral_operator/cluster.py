@@ -1,7 +1,8 @@
 """What the operator reads and writes in a cluster, one function each. Raises ApiError.
 
-    reads     pools and Deployments (lists), Secrets and Deployments by name, the pods of one Deployment
-    writes    the rendered Deployment (server-side apply), its replicas (scale subresource), the pool's status, events
+    reads     pools and Deployments (lists), Secrets and Deployments by name, the pods of one Deployment, autoscalers
+    writes    the rendered Deployment (server-side apply), its replicas (scale subresource), the deletion cost of its
+              pods, the pool's status, events
 
 Permissions for exactly this are in the chart's operator role.
 """
@@ -12,7 +13,9 @@ from typing import Any
 from uuid import uuid4
 
 from corral_operator.api import APPLY, MERGE, Api
+from corral_operator.autoscaler import Autoscaler
 from corral_operator.deployment import APPLIER, SCALER, Deployment, Key, read_deployment, version_of
+from corral_operator.pods import DELETION_COST
 from corral_operator.refusal import ApiError
 from corral_operator.spec import API_VERSION, KIND
 from corral_operator.stamps import stamp
@@ -20,6 +23,11 @@ from corral_operator.table import Pool, read_pool
 
 PAGE = 500
 """Objects per answer of a list."""
+
+_AUTOSCALERS = (
+    ("autoscaling/v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler"),
+    ("keda.sh/v1alpha1", "scaledobjects", "ScaledObject"),
+)
 
 LONGEST_NOTE = 1000
 """Characters of an event; the API server takes 1,024 bytes."""
@@ -86,6 +94,23 @@ class Cluster:
         path = f"/api/v1/namespaces/{namespace}/pods"
         return list(_rows(await self._api.call("GET", path, "pods", query={"labelSelector": selector})))
 
+    async def autoscalers(self, namespace: str) -> list[Autoscaler]:
+        """HorizontalPodAutoscalers, and KEDA's ScaledObjects where there are any, that scale a Deployment."""
+        found = []
+        for group, resource, kind in _AUTOSCALERS:
+            path = f"/apis/{group}/namespaces/{namespace}/{resource}"
+            try:
+                rows, _ = await self._pages(path, resource)
+            except ApiError as error:
+                if error.code != 404:  # nobody has installed KEDA
+                    raise
+                continue
+            for body in rows:
+                target = body["spec"].get("scaleTargetRef") or {}
+                if target.get("kind", "Deployment") == "Deployment" and target.get("name"):
+                    found.append(Autoscaler(kind, body["metadata"]["name"], target["name"]))
+        return found
+
     async def _list(self, base: str, resource: str) -> tuple[list[dict[str, Any]], int]:
         bodies: list[dict[str, Any]] = []
         version = 0
@@ -135,17 +160,35 @@ class Cluster:
         }
         return read_deployment(await self._apply(body, SCALER, force=True))
 
-    async def scale(self, key: Key, replicas: int) -> int:
-        """Ask for so many replicas; gives the Deployment's new version."""
+    async def scale(self, key: Key, replicas: int, uid: str) -> int:
+        """Ask for so many replicas; gives the Deployment's new version. 409 when it is not that Deployment any more."""
         answer = await self._write(
             "PATCH",
             f"{_deployment(key)}/scale",
             "deployments/scale",
             query={"fieldManager": SCALER},
-            body={"spec": {"replicas": replicas}},
+            body={"metadata": {"uid": uid}, "spec": {"replicas": replicas}},
             content_type=MERGE,
         )
         return version_of(answer["metadata"])
+
+    async def mark(self, namespace: str, pod: str, uid: str, cost: str | None) -> None:
+        """Give a pod this deletion cost, or take it away with None. A pod that is gone is left at that.
+
+        The uid keeps it from a pod that has taken the name since.
+        """
+        try:
+            await self._write(
+                "PATCH",
+                f"/api/v1/namespaces/{namespace}/pods/{pod}",
+                "pods",
+                query={"fieldManager": SCALER},
+                body={"metadata": {"uid": uid, "annotations": {DELETION_COST: cost}}},
+                content_type=MERGE,
+            )
+        except ApiError as error:
+            if error.code != 404 and not _another(error):
+                raise
 
     async def write_status(self, pool: Pool, status: Mapping[str, Any]) -> Pool:
         """Replace the whole status; 409 when it is not that pool any more."""
@@ -215,6 +258,11 @@ class Cluster:
 
 def _deployment(key: Key) -> str:
     return f"/apis/apps/v1/namespaces/{key.namespace}/deployments/{key.name}"
+
+
+def _another(error: ApiError) -> bool:
+    """The pod of that name has another uid."""
+    return error.code == 422 and "metadata.uid" in error.text
 
 
 def _rows(answer: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -11,37 +11,59 @@ QueueFound       True      Found              every queue exists, or did once
                  False     NeverCreated       nobody ever added a job to one
                  Unknown   NotRead            a queue was not read
 Active           True      Replicas           the pool has or wants replicas
-                 False     the decision's     it has none and wants none: Idle, Manual, NeverCreated
+                 False     the decision's     it has none and wants none: Idle, Manual, NeverCreated, Conflict
                  Unknown   NotDecided         it has none, and what it wants is not known
-Limited          True      the limit's        fewer pods than wanted: MaxReplicas, Quota, Unschedulable,
-                                              ConcurrencyLimit, RateLimit, NoConsumer
+Limited          True      the limit's        fewer pods than wanted: MaxReplicas, ScheduleCeiling, Quota,
+                                              Unschedulable, ConcurrencyLimit, RateLimit, NoConsumer;
+                                              Downstream: as many, but more of them do no more work
                  False     NotLimited         nothing keeps the pool from what it wants
                  Unknown   NotDecided         what it wants is not known
+Protected        True      Drain, Cost        busy pods are spared as spec.protection asks for
+                 False     the guard's        they are not, or less well: None, NoBeats, NoOrders ... (guard.py)
+                 Unknown   NotLooked          nobody looked who is busy
 Manual           True      SetByHand          spec.replicas is set; since when is lastTransitionTime
                  False     Automatic          it is not
                  Unknown   NotRead            the spec cannot be read
+Conflict         True      the rivals'        others have a say in its queues or its Deployment: SharedQueue,
+                                              SharedDeployment, Autoscaler
+                 False     NoRivals           nobody has
+                 Unknown   NotLooked          nobody looked, or nobody may list autoscalers
 NoConsumer       True      NothingTaken       jobs and pods are ready, and nothing is taken from the queue
                  False     Taken              no queue is like that
                  Unknown   NotDecided         nobody looked: unread queues, or a number set by hand
+PoisonJobs       True      the finding's      jobs that cost their workers the life: OutOfMemory, ContainerDied,
+                                              StalledTwice
+                 False     NoneFound          none at the last look
+                 Unknown   NotLooked          nobody looked, or could
+Stuck            True      the finding's      what does not go on by itself: SilentWorkers, OrphanedJobs,
+                                              WaitingParents
+                 False     NoneFound          nothing at the last look
+                 Unknown   NotLooked          nobody looked, or could
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from corral_operator.decision import Reason
+from corral_operator.findings import POISON, STUCK
 from corral_operator.kept import rows
 from corral_operator.observed import Unknown
 from corral_operator.report import Report
 from corral_operator.sentences import count
+from corral_operator.spec import Busy
 from corral_operator.stamps import epoch_ms, stamp
 
 TEXT_LENGTH = 4096
 
 Status = Literal["True", "False", "Unknown"]
 
+UNREAD = (Reason.UNKNOWN, Reason.FALLBACK)
+"""A decision of these reasons knows nothing of what is wanted."""
+
 _CURES = {
     Reason.MAX_REPLICAS: "raise spec.maxReplicas if more may be paid for",
+    Reason.SCHEDULE_CEILING: "raise maxReplicas of the schedule if more may be paid for",
     Reason.QUOTA: "raise the quota of the namespace, or let the pods request less",
     Reason.UNSCHEDULABLE: "add nodes, or let the pods request less",
     Reason.CONCURRENCY_LIMIT: "raise the queue's global concurrency if what it protects can take more",
@@ -68,8 +90,12 @@ def conditions_of(report: Report) -> tuple[Condition, ...]:
         _queue_found(report),
         _active(report),
         _limited(report),
+        _protected(report),
         _manual(report),
+        _conflict(report),
         _no_consumer(report),
+        _found(report, "PoisonJobs", POISON),
+        _found(report, "Stuck", STUCK),
     )
 
 
@@ -157,7 +183,7 @@ def _active(report: Report) -> Condition:
         if decision is not None:
             told.append(f"wants {decision.replicas:,}")
         return Condition("Active", "True", "Replicas", f"The pool has {' and '.join(told)}.")
-    if has is None or decision is None or decision.reason is Reason.UNKNOWN:
+    if has is None or decision is None or decision.reason in UNREAD:
         return Condition("Active", "Unknown", "NotDecided", "What the pool has and wants is not known.")
     return Condition("Active", "False", decision.reason.value, "The pool has no replicas and wants none.")
 
@@ -177,7 +203,9 @@ def _limited(report: Report) -> Condition:
     if pods is not None and pods.unschedulable:
         text = pods.unschedulable_text or "no node takes them"
         return _limit(Reason.UNSCHEDULABLE, f"{count(pods.unschedulable, 'pod')} cannot be scheduled: {text}")
-    if decision is None or decision.reason is Reason.UNKNOWN:
+    if decision is not None and decision.downstream is not None:
+        return _limit(Reason.DOWNSTREAM, decision.downstream)
+    if decision is None or decision.reason in UNREAD:
         return Condition("Limited", "Unknown", "NotDecided", "What the pool wants is not known.")
     return Condition("Limited", "False", "NotLimited", "Nothing keeps the pool from what it wants.")
 
@@ -187,22 +215,39 @@ def _limit(because: Reason, text: str) -> Condition:
     return Condition("Limited", "True", because.value, f"{text}; {cure}" if cure else text)
 
 
+def _protected(report: Report) -> Condition:
+    guard = report.guard
+    if guard is None:
+        return Condition("Protected", "Unknown", "NotLooked", "Nobody looked who is busy.")
+    kept = guard.busy is not Busy.NONE and guard.reason == guard.busy.value
+    return Condition("Protected", "True" if kept else "False", guard.reason, guard.text)
+
+
 def _manual(report: Report) -> Condition:
     pool = report.pool
     if pool is None:
         return Condition("Manual", "Unknown", "NotRead", "The spec cannot be read.")
     if pool.replicas is None:
         return Condition("Manual", "False", "Automatic", "The operator sets the number of replicas.")
-    undo = (
-        f"""kubectl patch workerpool {pool.name} -n {pool.namespace} --type=merge -p '{{"spec":{{"replicas":null}}}}'"""
-    )
+    undo = f"corral auto {pool.name} -n {pool.namespace}"
     text = f"spec.replicas is set by hand to {pool.replicas:,} and holds until it is removed: {undo}"
     return Condition("Manual", "True", "SetByHand", text)
 
 
+def _conflict(report: Report) -> Condition:
+    rivals = None if report.observed is None else report.observed.rivals
+    if rivals is None:
+        return Condition("Conflict", "Unknown", "NotLooked", "Nobody looked who else scales it.")
+    if rivals.text is not None and rivals.reason is not None:
+        return Condition("Conflict", "True", rivals.reason, rivals.text)
+    if rivals.unknown is not None:
+        return Condition("Conflict", "Unknown", "NotLooked", rivals.unknown)
+    return Condition("Conflict", "False", "NoRivals", "Nobody else scales its Deployment or serves its queues.")
+
+
 def _no_consumer(report: Report) -> Condition:
     decision, pool = report.decision, report.pool
-    if decision is None or pool is None or decision.reason in (Reason.UNKNOWN, Reason.MANUAL):
+    if decision is None or pool is None or decision.reason in (*UNREAD, Reason.MANUAL):
         return Condition("NoConsumer", "Unknown", "NotDecided", "Nobody looked whether jobs are taken.")
     if not decision.no_consumer:
         return Condition("NoConsumer", "False", "Taken", "No queue has ready jobs that ready pods leave alone.")
@@ -214,3 +259,11 @@ def _no_consumer(report: Report) -> Condition:
         f"the worker serve this queue, under the prefix {pool.prefix} and with this Redis? Until it does, its backlog "
         "counts for one pod at most.",
     )
+
+
+def _found(report: Report, kind: str, kinds: Sequence[str]) -> Condition:
+    if rows := report.findings.of(kinds):
+        return Condition(kind, "True", rows[0].kind, " ".join(row.text for row in rows))
+    if not report.findings.looked:
+        return Condition(kind, "Unknown", "NotLooked", "Nobody looked yet, or the queues cannot be read.")
+    return Condition(kind, "False", "NoneFound", "The last look found nothing of the kind.")

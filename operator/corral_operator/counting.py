@@ -4,23 +4,24 @@ An ACL user with `+@read +@connection` on the queue's keys may send all of it.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from corral.errors import RedisRefused
+from corral.beat_record import Beat, quiet_until
+from corral.errors import RedisUnavailable
 from corral.keys import Keys
 from corral_operator.causes import not_a_number, unknown
-from corral_operator.observed import QueueReading, Reading
+from corral_operator.observed import QueueReading, Reading, WorkerReading
 
-Command = tuple[str | int, ...]
+Command = tuple[str | bytes | int, ...]
 
 SCORES_PER_MS = 4096
 """A delayed job's score is its due time in ms times this, plus its place among those of the same ms."""
 LISTED_ACTIVE = 500
-"""Ids of active jobs, newest first, that the sample of ages is drawn from."""
-SAMPLE = 20
-"""Running jobs of a queue whose age is read."""
+"""Ids of active jobs, newest first, that are read for a closer look."""
+_MOST_MS = 1e15
+"""Later than any time of ours."""
 OLD_MARKER = b"0:"
 """What an id begins with that is none: versions before BullMQ 5 put a marker at the tail of an idle queue's list."""
 
@@ -35,12 +36,15 @@ class QueueKey(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Ask:
     """What to read of a queue. `horizon_s`: delayed jobs due within it are soon due; `ages`: the running jobs' ages
-    as well; `seen_before`: it existed at some earlier time."""
+    as well; `seen_before`: it existed at some earlier time; `workers`: what Corral's workers say of themselves;
+    `holders`: who runs the active jobs."""
 
     queue: QueueKey
     horizon_s: float
     ages: bool
     seen_before: bool
+    workers: bool = False
+    holders: bool = False
 
 
 def commands(ask: Ask, wall_ms: int) -> list[Command]:
@@ -65,22 +69,27 @@ def commands(ask: Ask, wall_ms: int) -> list[Command]:
         ("ZCARD", keys.completed),
         ("ZCARD", keys.failed),
     ]
-    return [*asked, ("LRANGE", keys.active, 0, LISTED_ACTIVE - 1)] if ask.ages else asked
+    if ask.workers:
+        asked += [("ZRANGE", keys.beats, 0, -1, "WITHSCORES"), ("HGETALL", keys.workers), ("HGETALL", keys.orders)]
+    if ask.ages or ask.holders:
+        asked.append(("LRANGE", keys.active, 0, LISTED_ACTIVE - 1))
+    return asked
 
 
 def count(ask: Ask, asked: Sequence[Command], replies: Sequence[Any]) -> Reading:
-    """The replies to `asked`, which is `commands(ask, ...)`: bytes, ints and lists, or RedisRefused for a command."""
+    """The replies to `asked`, which is `commands(ask, ...)`: bytes, ints and lists, or RedisRefused for a command;
+    RedisUnavailable for one whose node of a Cluster is away."""
     queue = ask.queue
     for command, reply in zip(asked, replies, strict=True):
-        if isinstance(reply, RedisRefused):
+        if isinstance(reply, RedisUnavailable):
             return unknown(queue.name, queue.prefix, reply, str(command[1]))
     wait, wait_tail, paused, paused_tail, prioritized, due, soon_due, delayed, first, active, flat, counter = replies[
         :12
     ]
     waiting_children, completed, failed = replies[12:15]
-    if counter is not None and not _is_whole(counter):
+    if counter is not None and not is_whole(counter):
         return not_a_number(queue.name, f"{queue.prefix}:{queue.name}:id")
-    meta = dict(zip(flat[::2], flat[1::2], strict=True))
+    meta = dict(_pairs(flat))
     jobs = (wait, paused, prioritized, delayed, active, waiting_children, completed, failed)
     return QueueReading(
         name=queue.name,
@@ -101,26 +110,31 @@ def count(ask: Ask, asked: Sequence[Command], replies: Sequence[Any]) -> Reading
         waiting_children=waiting_children,
         completed=completed,
         failed=failed,
+        workers=_workers(*replies[15:18]) if ask.workers else None,
+        # Who holds the active jobs, a closer look tells.
+        holders={} if ask.holders and not active else None,
     )
 
 
-def sample(ids: Sequence[bytes]) -> list[bytes]:
-    """At most SAMPLE of the ids, evenly spread: the list is in the order of age, and its ends are no average."""
-    if len(ids) <= SAMPLE:
-        return list(ids)
-    return [ids[(2 * place + 1) * len(ids) // (2 * SAMPLE)] for place in range(SAMPLE)]
+def listed(ask: Ask, replies: Sequence[Any]) -> list[bytes]:
+    """The ids of the active jobs, newest first, among the replies of a queue that could be read; none if not asked."""
+    return list(replies[-1]) if ask.ages or ask.holders else []
 
 
-def age_commands(queue: QueueKey, ids: Sequence[bytes]) -> list[tuple[str | bytes, ...]]:
-    """When each of these jobs was taken."""
-    base = Keys(queue.name, queue.prefix).base.encode()
-    return [("HGET", base + job_id, "processedOn") for job_id in ids]
+def _workers(scores: Sequence[bytes], records: Sequence[bytes], orders: Sequence[bytes]) -> tuple[WorkerReading, ...]:
+    """Those whose beat and record are both there and can be read; a worker writes the two at once."""
+    said, ordered = dict(_pairs(records)), dict(_pairs(orders))
+    rows = []
+    for worker, score in _pairs(scores):
+        beat = Beat.from_wire(worker.decode(errors="replace"), said.get(worker, b""))
+        beat_ms = float(score)
+        if beat is not None and 0 <= beat_ms < _MOST_MS:
+            rows.append(WorkerReading(beat, int(beat_ms), quiet_until(ordered.get(worker))))
+    return tuple(rows)
 
 
-def running_age_s(active: int, stamps: Sequence[Any], wall_ms: int) -> float | None:
-    """The summed ages of `active` running jobs, from the replies to `age_commands`; None when none could be read."""
-    ages = [max(0.0, (wall_ms - int(stamp)) / 1000) for stamp in stamps if _is_whole(stamp)]
-    return sum(ages) / len(ages) * active if ages else None
+def _pairs(flat: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    return zip(flat[::2], flat[1::2], strict=True)
 
 
 def _markers(tail: bytes | None) -> int:
@@ -142,5 +156,6 @@ def _limit(meta: Mapping[bytes, bytes], field: bytes) -> int | None:
     return math.floor(number) if math.isfinite(number) else None
 
 
-def _is_whole(text: Any) -> bool:
+def is_whole(text: Any) -> bool:
+    """A reply is a text of digits."""
     return isinstance(text, bytes) and text.removeprefix(b"-").isdigit()

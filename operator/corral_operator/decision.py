@@ -12,10 +12,13 @@ The reasons are part of the API: they appear in the status, in events and in met
     Active              jobs are active: never zero
     DueSoon             a delayed job falls due within pod start + idleAfter: never zero
     Orphans             jobs are active while nothing ran: one pod, to recover them
-    Busy                nobody says which pods are idle: as many stay as jobs are active
+    Busy                busy pods stay where none can be told to take nothing more
     MinReplicas         the floor of the spec
     MaxReplicas         the ceiling of the spec
+    Schedule            a schedule holds that asks for so many at least
+    ScheduleCeiling     a schedule holds that allows so many at most
     Manual              the user set the number
+    Conflict            somebody else writes the replicas of its Deployment: what is there stays
     Window              a higher wish is still remembered
     Rollout             never down while a rollout runs
     Step                behavior allows so many per 15 s
@@ -26,6 +29,8 @@ The reasons are part of the API: they appear in the status, in events and in met
     Unschedulable       pods find no node
     NeverCreated        no queue of these names was ever created: what is there stays
     Unknown             a queue could not be read: what is there stays
+    Fallback            no queue could be read for longer than fallback.after: the fallback of the spec
+    Downstream          more pods did no more jobs per second; told as a limit, and caps nothing
 """
 
 from collections.abc import Mapping
@@ -38,6 +43,11 @@ from corral_operator.spec import Mode
 class Reason(StrEnum):
     """Why; the table above says each in a line."""
 
+    @property
+    def candidate(self) -> str:
+        """The name of the number that it gives: `minReplicas` for MinReplicas."""
+        return self.value[0].lower() + self.value[1:]
+
     FLOW = "Flow"
     DRAIN = "Drain"
     LENGTH = "Length"
@@ -49,7 +59,10 @@ class Reason(StrEnum):
     BUSY = "Busy"
     MIN_REPLICAS = "MinReplicas"
     MAX_REPLICAS = "MaxReplicas"
+    SCHEDULE = "Schedule"
+    SCHEDULE_CEILING = "ScheduleCeiling"
     MANUAL = "Manual"
+    CONFLICT = "Conflict"
     WINDOW = "Window"
     ROLLOUT = "Rollout"
     STEP = "Step"
@@ -60,6 +73,8 @@ class Reason(StrEnum):
     UNSCHEDULABLE = "Unschedulable"
     NEVER_CREATED = "NeverCreated"
     UNKNOWN = "Unknown"
+    FALLBACK = "Fallback"
+    DOWNSTREAM = "Downstream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +98,8 @@ class Limited:
 class Decision:
     """How many replicas, and why.
 
-    `candidates` are the numbers that were weighed, by name: flow, drain, length, window (the highest
-    remembered wish), busy, minReplicas, maxReplicas.
+    `candidates` are the numbers that were weighed, by name: flow, drain, length, window (the highest remembered wish),
+    busy (where busy pods stay), minReplicas, maxReplicas, schedule and scheduleCeiling (where one holds), fallback.
     `chosen_by` is the one that won. With mode DryRun or Paused the caller writes nothing; `mode` says so.
     """
 
@@ -100,3 +115,5 @@ class Decision:
     """Queues with ready jobs that none of the ready pods takes from (rule 11)."""
     never_created: tuple[str, ...] = ()
     """Queues that nobody ever created (rule 4)."""
+    downstream: str | None = None
+    """What tells that more pods did no more work (rule 9); it stays the same text as long as that holds."""

@@ -1,7 +1,8 @@
 """What the queues of a pool ask of it together: jobs, work, offered load, and what limits them.
 
 A paused queue asks for nothing; its active jobs still count as active. A limited queue asks for no more slots than its
-limit lets it use, so its backlog never draws pods that could only stand by.
+limit lets it use, so its backlog never draws pods that could only stand by. Of a queue that other pools serve too, a
+pool's share counts: of its jobs, of what arrives, and of its limit.
 """
 
 import math
@@ -11,10 +12,12 @@ from dataclasses import dataclass, replace
 from corral_operator.decision import Reason
 from corral_operator.formulas import Deadline
 from corral_operator.learning import Learned
-from corral_operator.observed import QueueReading
+from corral_operator.observed import QueueReading, Rivals
 
 SPARE_RATE = 1.1
 """Slots for a rate limit: a tenth more than it needs on average."""
+
+NO_RIVALS = Rivals()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,11 @@ class Demand:
 
     queues: tuple[QueueDemand, ...]
     active: int
+    """Of all its queues, whoever runs them."""
+    running: int
+    """The same, of shared queues the pool's share."""
+    shared: bool = False
+    """Other pools serve one of the queues too."""
 
     @property
     def ready(self) -> int:
@@ -120,28 +128,51 @@ class Demand:
 
 
 def demand_of(
-    readings: Iterable[QueueReading], learned: Mapping[str, Learned], no_consumer: Iterable[str], slots_per_pod: int
+    readings: Iterable[QueueReading],
+    learned: Mapping[str, Learned],
+    no_consumer: Iterable[str],
+    slots_per_pod: int,
+    rivals: Rivals = NO_RIVALS,
 ) -> Demand:
     """What these queues ask for. `no_consumer` names those that nobody takes from: one pod at most."""
     stuck = frozenset(no_consumer)
     rows = tuple(readings)
-    open_rows = (row for row in rows if not row.paused and not row.never_created)
     queues = tuple(
-        QueueDemand(row.ready, row.soon_due, learned[row.name], _cap(row, learned[row.name], stuck, slots_per_pod))
-        for row in open_rows
+        _asked(row, learned[row.name], rivals.shares.get(row.name, 1.0), stuck, slots_per_pod)
+        for row in rows
+        if not row.paused and not row.never_created
     )
-    return Demand(queues, sum(row.active for row in rows))
+    return Demand(
+        queues,
+        active=sum(row.active for row in rows),
+        running=sum(_part(row.active, rivals.shares.get(row.name, 1.0)) for row in rows),
+        shared=any(row.name in rivals.shares for row in rows),
+    )
 
 
-def _cap(reading: QueueReading, learned: Learned, stuck: frozenset[str], slots_per_pod: int) -> Cap:
+def _asked(row: QueueReading, learned: Learned, share: float, stuck: frozenset[str], slots_per_pod: int) -> QueueDemand:
+    return QueueDemand(
+        _part(row.ready, share),
+        _part(row.soon_due, share),
+        learned if share == 1.0 else replace(learned, arrival_rate=learned.arrival_rate * share),
+        _cap(row, learned, share, stuck, slots_per_pod),
+    )
+
+
+def _part(jobs: int, share: float) -> int:
+    """Whole jobs; of one job, each of those who share it sees one."""
+    return jobs if share == 1.0 else math.ceil(jobs * share)
+
+
+def _cap(reading: QueueReading, learned: Learned, share: float, stuck: frozenset[str], slots_per_pod: int) -> Cap:
     caps = [Cap()]
     if reading.name in stuck:
         caps.append(Cap(slots_per_pod, Reason.NO_CONSUMER))
     if reading.concurrency_limit:
-        caps.append(Cap(reading.concurrency_limit, Reason.CONCURRENCY_LIMIT))
+        caps.append(Cap(reading.concurrency_limit * share, Reason.CONCURRENCY_LIMIT))
     if reading.rate_max and reading.rate_duration_ms:
         per_second = reading.rate_max * 1000 / reading.rate_duration_ms
-        caps.append(Cap(per_second * learned.service_s * SPARE_RATE, Reason.RATE_LIMIT))
+        caps.append(Cap(per_second * share * learned.service_s * SPARE_RATE, Reason.RATE_LIMIT))
     return min(caps, key=_slots)
 
 

@@ -6,6 +6,7 @@ Every method raises ApiError for what the place refuses.
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from corral_operator.autoscaler import Autoscaler
 from corral_operator.deployment import Deployment, Key
 from corral_operator.table import Pool
 
@@ -36,14 +37,20 @@ class Door(Protocol):
     async def pods(self, namespace: str, selector: str) -> list[Mapping[str, Any]]:
         """The pods that a selector selects."""
 
+    async def autoscalers(self, namespace: str) -> list[Autoscaler]:
+        """Everybody else there that writes the replicas of a Deployment."""
+
     async def create(self, manifest: Mapping[str, Any]) -> Deployment:
         """Make a rendered Deployment, with no replicas yet. 409 when there is one of the name."""
 
     async def update(self, manifest: Mapping[str, Any], known: Deployment) -> Deployment:
         """Bring the rendered part of a Deployment of ours up to date."""
 
-    async def scale(self, key: Key, replicas: int) -> int:
-        """Ask for so many replicas; gives the Deployment's new version."""
+    async def scale(self, key: Key, replicas: int, uid: str) -> int:
+        """Ask for so many replicas; gives the Deployment's new version. 409 when it is not that Deployment any more."""
+
+    async def mark(self, namespace: str, pod: str, uid: str, cost: str | None) -> None:
+        """Give a pod this deletion cost, or take it away with None. A pod that is gone is left at that."""
 
     async def write_status(self, pool: Pool, status: Mapping[str, Any]) -> Pool:
         """Replace the whole status."""

@@ -14,16 +14,18 @@ from corral_operator.recollection import pod_start_of
 from corral_operator.rules import CANDIDATES, RULES
 from corral_operator.sections import Section
 from corral_operator.sentences import count, span
-from corral_operator.spec import DrainTarget, LengthTarget, Mode, PoolSpec, SpecError, read_spec
+from corral_operator.spec import Busy, DrainTarget, LengthTarget, Mode, PoolSpec, Schedule, SpecError, read_spec
 from corral_operator.stamps import epoch_ms
 
 _GOOD = {
     "Ready": "True",
     "RedisReachable": "True",
     "QueueFound": "True",
+    "Protected": "True",
     "Limited": "False",
     "Manual": "False",
     "Conflict": "False",
+    "Stuck": "False",
     "NoConsumer": "False",
     "PoisonJobs": "False",
 }
@@ -95,7 +97,8 @@ def _conditions(status: Mapping[str, Any], now_ms: int) -> Rows:
     for row in rows(status, "conditions"):
         kind, value = row.get("type"), row.get("status")
         good = _GOOD.get(str(kind))
-        if good is not None and value in ("True", "False") and value != good:
+        chosen = kind == "Protected" and row.get("reason") == Busy.NONE
+        if good is not None and value in ("True", "False") and value != good and not chosen:
             since = _ago(row.get("lastTransitionTime"), now_ms) or "?"
             yield str(kind), str(row.get("reason")), f"for {since}", str(row.get("message"))
 
@@ -145,12 +148,24 @@ def _limits(policy: PoolSpec | None, status: Mapping[str, Any]) -> Rows:
     if policy is None:
         return
     yield "replicas", f"{policy.min_replicas:,} to {policy.max_replicas:,}"
+    for schedule in policy.schedules:
+        yield "schedule", _schedule(schedule)
     yield "target", _target(policy)
     yield "pod", f"{count(policy.concurrency, 'job')} at once"
     how = "" if policy.idle_after_s is not None else ", automatic"
     yield "idleAfter", span(idle_after_s(policy, pod_start_of(status))) + how
     if policy.mode is not Mode.AUTO:
         yield "mode", f"{policy.mode}: nothing is written"
+
+
+def _schedule(schedule: Schedule) -> str:
+    bounds = []
+    if schedule.min_replicas is not None:
+        bounds.append(f"at least {schedule.min_replicas:,}")
+    if schedule.max_replicas is not None:
+        bounds.append(f"at most {schedule.max_replicas:,}")
+    when = f"from {schedule.cron} {schedule.time_zone} on, for {span(schedule.duration_s)}"
+    return f"{schedule.name}: {' and '.join(bounds)} {when}"
 
 
 def _target(policy: PoolSpec) -> str:

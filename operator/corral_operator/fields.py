@@ -60,11 +60,11 @@ class Fields:
         """A mapping inside this one; empty when it is absent."""
         return self._child({} if (value := self._take(key, None)) is None else value, self.path(key))
 
-    def rows(self, key: str, *, most: int) -> list["Fields"]:
-        """A list of 1 to `most` mappings."""
-        value = self._take(key, _REQUIRED)
-        if not isinstance(value, list | tuple) or not 1 <= len(value) <= most:
-            raise SpecError(self.path(key), f"must be a list of 1 to {most} entries")
+    def rows(self, key: str, *, least: int = 1, most: int) -> list["Fields"]:
+        """A list of `least` to `most` mappings; with 0 it may be absent as well."""
+        value = self._take(key, _REQUIRED if least else ())
+        if not isinstance(value, list | tuple) or not least <= len(value) <= most:
+            raise SpecError(self.path(key), f"must be a list of {least} to {most} entries")
         return [self._child(row, f"{self.path(key)}[{index}]") for index, row in enumerate(value)]
 
     def text(self, key: str, default: str = _REQUIRED) -> str:
@@ -90,9 +90,9 @@ class Fields:
             raise SpecError(self.path(key), f"must not be above maxReplicas ({most}), got {value}")
         return value
 
-    def whole_or_none(self, key: str, *, least: int = 0) -> int | None:
+    def whole_or_none(self, key: str, *, least: int = 0, most: int | None = None) -> int | None:
         """The same, or None when absent."""
-        return self.whole(key, least=least) if self.has(key) else None
+        return self.whole(key, least=least, most=most) if self.has(key) else None
 
     def number(
         self,

@@ -1,11 +1,12 @@
 """What the counts of a queue teach: how fast jobs arrive, how long they take, how long the oldest has waited.
 
-Plain counts over time are enough; neither the workers nor the application have to help.
-
-    entered   jobs that ever became ready       id counter - (delayed - due) - waiting-children
-    done      jobs that ever ended              id counter - unfinished jobs; so failed attempts count into S
-    served    slot-seconds worked               the integral of `active` over time
-    aged      the integral of the summed ages of the running jobs
+                    Corral's workers tell (`tally.py`)     plain counts over time, where nobody helps
+                    ------------------------------------   --------------------------------------------------------
+    entered         taken + ready                          id counter - (delayed - due) - waiting-children
+    done            attempts that ended                    id counter - unfinished jobs; so failed attempts count
+                                                           into S
+    served          slot-seconds of their processors       the integral of `active` over time
+    aged            the integral of the summed ages of the running jobs, either way
 
     arrival rate l     change of entered over max(300 s, 5 S); begun anew when the last max(30 s, S) differ from the
                        time before by more than three Poisson deviations
@@ -13,6 +14,8 @@ Plain counts over time are enough; neither the workers nor the application have 
     remaining time V   aged/served: how long a running job still has to go, on average
     oldest age         time since `entered` passed (entered - ready)
 
+Each step from one reading to the next is counted by what workers tell when both readings have it, else by the counts;
+the sums go on, whichever it is. A deduplicated add raises the id counter: without beats S comes out low and l high.
 Readings more than 15 s apart count neither as service nor as done. Before 50 jobs are done, S is the mean length of
 the finished and the running jobs together, a running one taken as twice its age; without any, the user's hint, the
 value of before, or one second.
@@ -24,6 +27,7 @@ from enum import StrEnum
 
 from corral_operator.history import UNSEEN_S, History, Sample, add, at, passed
 from corral_operator.observed import QueueReading
+from corral_operator.tally import Tally, work_since
 
 WINDOW_S = 300.0
 RECENT_S = 60.0
@@ -55,7 +59,7 @@ class Learned:
     oldest_age_s: float
     """How long the oldest ready job has been ready; 0 without one. At least so long, when nobody looked before."""
     taken: float
-    """Jobs ever taken, cumulative: entered - ready."""
+    """Jobs ever taken, cumulative."""
     source: Source
 
     @property
@@ -70,7 +74,14 @@ class QueueMemory:
 
     history: History
     id_counter: int
+    raw_entered: int
     raw_done: int
+    """As the counts have it, whatever workers told."""
+    tally: Tally | None
+    """What workers had told by then; None while nobody asked them."""
+    taken: float
+    told: float
+    """Jobs taken as far as workers told and `active` shows; never more than `taken`, which does not go back."""
     active: int
     mean_age_s: float | None
     """The mean age of the running jobs when it was last read."""
@@ -96,13 +107,12 @@ def learn(
         memory = _take_in(memory, reading, now_s)
     service_s, source = _service(memory, now_s, hint_s)
     rate, rate_since_s = _arrivals(memory, now_s, service_s)
-    latest = memory.history[-1]
     learned = Learned(
         arrival_rate=rate,
         service_s=service_s,
         remaining_s=_remaining(memory, now_s, service_s, source),
-        oldest_age_s=now_s - passed(memory.history, latest.entered - reading.ready) if reading.ready else 0.0,
-        taken=latest.entered - reading.ready,
+        oldest_age_s=now_s - passed(memory.history, memory.taken) if reading.ready else 0.0,
+        taken=memory.taken,
         source=source,
     )
     measured_s = service_s if source is Source.MEASURED else memory.kept_s
@@ -111,10 +121,15 @@ def learn(
 
 def _begin(reading: QueueReading, now_s: float, kept_s: float | None) -> QueueMemory:
     sample = Sample(now_s, _entered(reading), 0.0, 0.0, 0.0, reading.running_age_s or 0.0)
+    taken = sample.entered - reading.ready
     return QueueMemory(
         history=(sample,),
         id_counter=reading.id_counter,
+        raw_entered=_entered(reading),
         raw_done=reading.id_counter - reading.unfinished,
+        tally=Tally.of(reading),
+        taken=taken,
+        told=taken,
         active=reading.active,
         mean_age_s=_mean_age(reading, None),
         service_s=kept_s or UNKNOWN_SERVICE_S,
@@ -127,15 +142,24 @@ def _take_in(memory: QueueMemory, reading: QueueReading, now_s: float) -> QueueM
     """Memory with the counts of this reading added. Between two readings, counts move in a straight line."""
     last = memory.history[-1]
     passed_s = max(0.0, now_s - last.at_s)
-    raw_done = reading.id_counter - reading.unfinished
     mean_age_s = _mean_age(reading, memory.mean_age_s)
     running_age = reading.active * (mean_age_s or 0.0)
+    raw_entered, raw_done = _entered(reading), reading.id_counter - reading.unfinished
+    tally, work = Tally.of(reading), work_since(memory.tally, reading, passed_s)
+    if work is None or tally is None or memory.tally is None:
+        taken = told = last.entered + raw_entered - memory.raw_entered - reading.ready
+        done, served = raw_done - memory.raw_done, passed_s * (memory.active + reading.active) / 2
+    else:
+        # A job in `active` that no worker has told of was taken since their last beats.
+        told = memory.told + work.taken + tally.untold - memory.tally.untold
+        taken = max(memory.taken, told)
+        done, served = work.ended, work.seconds
     seen = passed_s <= UNSEEN_S
     sample = Sample(
         max(now_s, last.at_s),
-        _entered(reading),
-        last.done + (raw_done - memory.raw_done if seen else 0),
-        last.served + (passed_s * (memory.active + reading.active) / 2 if seen else 0.0),
+        taken + reading.ready,
+        last.done + (done if seen else 0),
+        last.served + (served if seen else 0.0),
         last.aged + (passed_s * (last.running_age + running_age) / 2 if seen else 0.0),
         running_age,
     )
@@ -145,7 +169,11 @@ def _take_in(memory: QueueMemory, reading: QueueReading, now_s: float) -> QueueM
         memory,
         history=add(memory.history, sample, keep_s),
         id_counter=reading.id_counter,
+        raw_entered=raw_entered,
         raw_done=raw_done,
+        tally=tally,
+        taken=taken,
+        told=told,
         active=reading.active,
         mean_age_s=mean_age_s,
     )

@@ -2,6 +2,8 @@
 
 Where a queue's stream has been heard up to is a position, the id of an entry. A new queue's position is the end of its
 stream, and the caller is told once: what came before it has counted the queue and what came after are both seen then.
+
+A Redis Cluster has no read that waits for streams of several nodes: there the ends of the streams are read every POLL_S.
 """
 
 import asyncio
@@ -27,6 +29,8 @@ PAUSE_S = 0.25
 """Seconds between an answer and the next read: a storm of events wakes the caller so often at most."""
 CHANGE_S = 1.0
 """Seconds between two reads that are given up because the set of queues has changed."""
+POLL_S = 2.0
+"""Seconds between two reads of a Cluster."""
 DEAF_S = 30.0
 """Seconds until a queue whose stream Redis refuses is tried again."""
 QUEUES_PER_TRIP = 500
@@ -34,7 +38,7 @@ QUEUES_PER_TRIP = 500
 Position = tuple[int, int]
 """An entry's id: ms, and its number within that ms."""
 NOTHING: Position = (0, 0)
-_OF_ONE_KEY = ("WRONGTYPE", "NOPERM")
+_OF_ONE_KEY = ("WRONGTYPE", "NOPERM", "CROSSSLOT")
 
 
 class Listener:
@@ -124,23 +128,33 @@ class Listener:
                 self._positions[queue] = max(self._positions[queue], last[1])
 
     async def _last_entries(self, queues: Sequence[QueueKey]) -> list[tuple[QueueKey, list[Position]]]:
-        """Ids of the last two entries of each stream, newest first. Those that Redis refuses become deaf."""
+        """Ids of the last two entries of each stream, newest first. Those that Redis refuses become deaf; those whose
+        node of a Cluster is away are new when it is back. Raises RedisUnavailable when nothing can be read."""
         found = []
+        failures: list[RedisUnavailable] = []
         for start in range(0, len(queues), QUEUES_PER_TRIP):
             some = queues[start : start + QUEUES_PER_TRIP]
             asked = [("XREVRANGE", _stream(queue), "+", "-", "COUNT", 2) for queue in some]
             for queue, reply in zip(some, await self._line.call_each(asked, timeout=BLOCK_S + LATE_S), strict=True):
-                if not isinstance(reply, RedisRefused):
+                if not isinstance(reply, RedisUnavailable):
                     found.append((queue, [_position(entry[0]) for entry in reply]))
                 elif reply.code in _OF_ONE_KEY:
                     self._deaf_until[queue] = asyncio.get_running_loop().time() + DEAF_S
                     self._positions.pop(queue, None)
+                elif self._line.cluster:
+                    self._positions.pop(queue, None)
+                    failures.append(reply)
                 else:
                     raise reply
+        if failures and not found:
+            raise failures[0]
         return found
 
     async def _hear(self) -> None:
         """One blocking read of all streams, and what it says."""
+        if self._line.cluster:
+            await self._poll()
+            return
         loop = asyncio.get_running_loop()
         if self._queues - self._positions.keys() - self._deaf_until.keys():
             return  # added while the ends were learnt
@@ -164,6 +178,22 @@ class Listener:
         else:
             return
         await asyncio.sleep(PAUSE_S)
+
+    async def _poll(self) -> None:
+        """The same for a Cluster, after a while."""
+        try:
+            async with asyncio.timeout(None) as self._blocked:
+                await asyncio.sleep(POLL_S)
+        except TimeoutError:
+            self._given_up_at = asyncio.get_running_loop().time()
+            return
+        finally:
+            self._blocked = None
+        for queue, last in await self._last_entries(list(self._positions)):
+            newest = last[0] if last else NOTHING
+            if self._positions.get(queue, newest) != newest:
+                self._positions[queue] = newest
+                self._on_event(queue)
 
     async def _read(self, heard: Mapping[str, QueueKey]) -> Any:
         """The answer to XREAD. Raises TimeoutError when it is given up because the set has changed."""

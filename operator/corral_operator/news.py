@@ -6,10 +6,22 @@ from typing import Any, NamedTuple
 from corral_operator.kept import rows
 
 # Conditions that people have to hear of when they turn to this status.
-_BAD = {"Ready": "False", "RedisReachable": "False", "NoConsumer": "True", "Limited": "True"}
+_BAD = {
+    "Ready": "False",
+    "RedisReachable": "False",
+    "Limited": "True",
+    "Protected": "False",
+    "Conflict": "True",
+    "NoConsumer": "True",
+    "PoisonJobs": "True",
+    "Stuck": "True",
+}
 
-# Limits that are nobody's wish.
-_UNWANTED_LIMITS = ("Quota", "Unschedulable")
+# Of these conditions, what is nobody's wish.
+_UNWANTED = {
+    "Limited": ("Quota", "Unschedulable", "Downstream"),
+    "Protected": ("NoBeats", "NoNames", "NoOrders", "OtherWriter"),
+}
 
 
 class News(NamedTuple):
@@ -40,4 +52,4 @@ def news(previous: Mapping[str, Any], status: Mapping[str, Any]) -> list[News]:
 def _bad(row: Mapping[str, Any]) -> bool:
     if _BAD.get(row["type"]) != row["status"]:
         return False
-    return row["type"] != "Limited" or row["reason"] in _UNWANTED_LIMITS
+    return row["type"] not in _UNWANTED or row["reason"] in _UNWANTED[row["type"]]

@@ -133,30 +133,33 @@ class Member:
     quiet: bool = False
     """Every worker of it says that it takes nothing."""
     silent: bool = False
-    """A worker of it has not been heard of for too long."""
+    """A worker of it has not been heard of for too long, and nothing shows that another one replaced it."""
     idle_since_s: float | None = None
-    """Since when it has held no job, by our monotonic clock; None while it holds one."""
+    """Since when it has held no job, by our monotonic clock; None while it holds one, and when that is not known."""
     workers: tuple[tuple[str, str], ...] = ()
     """Queue and worker id of each of its workers: where an order to it has to be written."""
     ordered_until_ms: int | None = None
-    """Until when the order stands that all of them have; Redis' time. None: at least one has none."""
+    """Until when the order stands that all of them have; Redis' time, and maybe past. None: at least one has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Staff:
-    """Who works for the pool, by the name of the pod."""
+    """Who works at the pool's queues, by the name of the pod. Pods of other pools are among them, and pods that are gone:
+    whoever has the list of the pool's own compares."""
 
     members: Mapping[str, Member] = field(default_factory=dict)
     beats: bool = False
-    """Workers of the pool beat. Without it, members are known by the jobs in their hands alone."""
+    """Workers that name their pod beat. Without it, members are known by the jobs in their hands alone."""
     complete: bool = False
-    """Every busy pod is among the members."""
+    """All active jobs are accounted for: as many as there are were told of by members' latest beats, and nobody without a
+    pod's name holds any; or each of them names its pod. A job that changed hands since those beats may hide a pod that
+    took its first one."""
     redis_ms: int | None = None
-    """Redis' time now, as near as beats tell; None when nothing tells."""
+    """Redis' time now, or a little before: as late as beats tell. None when nothing tells."""
 
     @property
     def busy(self) -> int | None:
-        """Pods with a job in their hands; None when not every one of them is known."""
+        """Members with a job in their hands, those counted of whom nobody knows; None when the staff is not complete."""
         return sum(row.busy != 0 for row in self.members.values()) if self.complete else None
 
 
@@ -169,6 +172,10 @@ class Rivals:
     holds: tuple[str, ...] = ()
     text: str | None = None
     """Who they are and what to do about it; None without any."""
+    reason: str | None = None
+    """A constant for the condition Conflict; None without any."""
+    unknown: str | None = None
+    """Why nobody knows whether an autoscaler is among them; None when that is known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,60 @@ from corral_operator.observed import Pods
 REMEMBERED_STARTS = 50
 """How many pod starts the quantiles are taken of."""
 
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+
+LOWEST_COST = "-2147483648"
+"""What Corral marks a pod with that is to go first: nobody's cost can be lower."""
+
+_TEMPLATE = "pod-template-hash"
+
+
+@dataclass(frozen=True, slots=True)
+class LivePod:
+    """A pod that has not ended and is not ending. `pending`: none of its containers has run yet."""
+
+    name: str
+    uid: str
+    ready: bool = True
+    pending: bool = False
+    created_s: float = 0.0
+    """Epoch seconds."""
+    template: str = ""
+    """Which version of the pod template it was made of."""
+    cost: str | None = None
+
+    @property
+    def marked(self) -> bool:
+        """By Corral."""
+        return self.cost == LOWEST_COST
+
+    @property
+    def foreign_cost(self) -> bool:
+        """Somebody else says when it is to go."""
+        return self.cost is not None and not self.marked
+
+
+def live_pods(pods: Iterable[Mapping[str, Any]]) -> tuple[LivePod, ...]:
+    """Those of these that are left to choose from."""
+    return tuple(_live(pod) for pod in _running(pods) if not pod["metadata"].get("deletionTimestamp"))
+
+
+def _live(pod: Mapping[str, Any]) -> LivePod:
+    metadata = pod["metadata"]
+    return LivePod(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        ready=_condition(pod, "Ready", "True") is not None,
+        pending=(pod.get("status") or {}).get("phase") == "Pending",
+        created_s=_created_s(pod),
+        template=(metadata.get("labels") or {}).get(_TEMPLATE, ""),
+        cost=(metadata.get("annotations") or {}).get(DELETION_COST),
+    )
+
+
+def _running(pods: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [pod for pod in pods if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")]
+
 
 @dataclass(frozen=True, slots=True)
 class Starts:
@@ -64,7 +118,7 @@ def pods_of(deployment: Deployment, pods: Iterable[Mapping[str, Any]] | None, wa
             quota_text=deployment.quota_text,
             rollout=deployment.rollout,
         )
-    rows = [pod for pod in pods if (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")]
+    rows = _running(pods)
     ending = [pod for pod in rows if pod["metadata"].get("deletionTimestamp")]
     living = [pod for pod in rows if not pod["metadata"].get("deletionTimestamp")]
     starting = [pod for pod in living if not _condition(pod, "Ready", "True")]

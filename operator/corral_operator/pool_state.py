@@ -7,10 +7,14 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from corral.url import DEFAULT_PORT
 from corral_operator.counting import Ask, QueueKey
 from corral_operator.decision import Decision, Reason
+from corral_operator.departures import Departures
 from corral_operator.deployment import Deployment, Key
+from corral_operator.findings import Inspected
 from corral_operator.idleness import idle_after_s
 from corral_operator.kept import Kept, kept
 from corral_operator.learning import Learned, QueueMemory, learn
@@ -20,7 +24,7 @@ from corral_operator.presence import StaffMemory, staff_of
 from corral_operator.report import Problem, Report, Scaled
 from corral_operator.scaling import DEFAULT_POD_START_S, PoolMemory
 from corral_operator.secret import RedisSecret
-from corral_operator.spec import PoolSpec, SpecError, read_spec
+from corral_operator.spec import PoolSpec, Runtime, SpecError, read_spec
 from corral_operator.table import Pool
 
 TICK_S = 2.0
@@ -65,8 +69,8 @@ class PoolState:
     problem: Problem | None = None
     """Why it cannot be served, of the spec or the Secret; nothing is read while there is one."""
     secret: RedisSecret | None = None
-    learned_of: str | None = field(default=None, repr=False)
-    """The URL of the Redis that everything learned is of."""
+    learned_of: str | None = None
+    """Where the Redis is that everything learned is of, without a login."""
     kept: Kept = field(default_factory=Kept)
     busy: bool = False
     """Somebody attends to it right now."""
@@ -82,6 +86,9 @@ class PoolState:
     """What Redis said when it refused an order; None while it takes them."""
     leaving: int = 0
     """Pods that were told to take nothing more."""
+    departures: Departures = field(default_factory=Departures)
+    inspected: Inspected | None = None
+    """What the closer looks found."""
     found: set[str] = field(default_factory=set)
     """Queues that existed at some time."""
     starts: Starts = field(default_factory=Starts)
@@ -93,13 +100,20 @@ class PoolState:
     """The API server is left alone until then."""
     own_generation: int | None = None
     """The Deployment's generation after our last write; a later one is somebody else's doing."""
-    rendered_at: float = float("-inf")
     looked: Look | None = None
     """The pods when they were listed last; None while nobody has to look."""
     manifest: tuple[object, Mapping[str, Any]] | None = None
     """What was rendered last, and from what."""
     mute_until: float = float("-inf")
     """The API server refused the status; it is not written again until then."""
+    status_failures: int = 0
+    """How often in a row."""
+    missing: bool = False
+    """The API server says that there is no such pool. Whether that is so, a list has to tell."""
+    renders: tuple[float, ...] = ()
+    """When the Deployment was rendered lately, the last time last."""
+    rendered_of: str | None = None
+    """The digest of what was rendered last."""
     told: Mapping[str, Any] | None = None
     """The status that was written last, in this process."""
     report: Report | None = None
@@ -150,10 +164,12 @@ class PoolState:
 
         As after a restart, but for what was learned meanwhile.
         """
-        self.memory = self.told = self.own_generation = None
+        self.memory = self.told = self.own_generation = self.rendered_of = None
+        self.departures = Departures()
         self.scaled = kept(self.pool.status).scaled
-        self.reported_at = self.rendered_at = self.mute_until = self.not_before = float("-inf")
-        self.failures = 0
+        self.reported_at = self.mute_until = self.not_before = float("-inf")
+        self.failures = self.status_failures = 0
+        self.renders = ()
         self.wake(now_s)
 
     def take(self, pool: Pool) -> bool:
@@ -180,16 +196,21 @@ class PoolState:
             self._forget_queues()
 
     def use(self, secret: RedisSecret) -> bool:
-        """The Secret as it is now; True when it is another. What was learned of another Redis says nothing of this."""
-        changed = self.secret != secret
-        if self.learned_of not in (None, secret.url):
+        """The Secret as it is now; True when it is another. What was learned of another Redis says nothing of this.
+
+        With another login or certificate it is still the same Redis.
+        """
+        changed, place = self.secret != secret, _place(secret.url)
+        if self.learned_of not in (None, place):
             self._forget_queues()
-        self.secret, self.learned_of, self.problem = secret, secret.url, None
+        elif changed:
+            self.orders_refused = None  # the new login may be allowed more
+        self.secret, self.learned_of, self.problem = secret, place, None
         return changed
 
     def _forget_queues(self) -> None:
         self.kept = replace(self.kept, service_s={}, found=frozenset())
-        self.staff = self.orders_refused = None
+        self.staff = self.orders_refused = self.inspected = None
         self.queues.clear()
         self.learned.clear()
         self.found.clear()
@@ -203,8 +224,18 @@ class PoolState:
         ages = now_s - self.ages_at >= AGES_EVERY_S
         if ages:
             self.ages_at = now_s
+        # A pool that sleeps has no pods. Those that do not beat are known by the jobs in their hands.
+        beats = self.spec.runtime is Runtime.CORRAL
+        holders = not beats or (self.staff is not None and not self.staff.beats)
         return [
-            Ask(QueueKey(self.spec.prefix, name), self.pod_start_s, ages=ages, seen_before=name in self.found)
+            Ask(
+                QueueKey(self.spec.prefix, name),
+                self.pod_start_s,
+                ages=ages,
+                seen_before=name in self.found,
+                workers=beats and not self.asleep,
+                holders=holders and not self.asleep,
+            )
             for name in self.spec.queues
         ]
 
@@ -227,10 +258,10 @@ class PoolState:
         self.learned = {name: row for name, row in self.learned.items() if name in wanted}
         self.queues = {name: row for name, row in self.queues.items() if name in wanted}
 
-    def crew(self, readings: Iterable[Reading], now_s: float, wall_ms: int) -> Staff:
+    def crew(self, readings: Iterable[Reading], now_s: float) -> Staff:
         """Who works for it, by these readings."""
-        known = [row for row in readings if isinstance(row, QueueReading)]
-        staff, self.staff = staff_of(known, self.staff, now_s, wall_ms)
+        assert self.workload is not None
+        staff, self.staff = staff_of(readings, self.staff, now_s, workload=self.workload.name)
         return staff
 
     # --- when to look again ---
@@ -243,12 +274,16 @@ class PoolState:
     def refused(self, code: int, retry_after_s: float | None, now_s: float) -> None:
         """The API server refused something, or did not answer."""
         self.failures += 1
-        if code == 409 and self.failures == 1:
-            pause_s = CONFLICT_PAUSE_S  # only a matter of newer facts
-        else:
-            pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self.failures - 1, 6))
-        self.not_before = now_s + max(pause_s, min(retry_after_s or 0.0, LONGEST_RETRY_AFTER_S))
+        self.not_before = now_s + _pause_s(code, retry_after_s, self.failures)
         self.due_at = self.not_before
+
+    def status_refused(self, code: int, retry_after_s: float | None, now_s: float) -> None:
+        """It refused the status alone: that is written again later, and the pool is looked at as before."""
+        self.status_failures += 1
+        if code in (400, 403, 422):  # only a person can lift these
+            self.mute_until = now_s + LONGEST_PAUSE_S
+        else:
+            self.mute_until = now_s + _pause_s(code, retry_after_s, self.status_failures)
 
     def postpone(self, now_s: float) -> None:
         """Something stands against the pool that only its user can mend: look again, though not at every tick."""
@@ -276,6 +311,28 @@ class PoolState:
             lead_s = self.pod_start_s + idle_after_s(self.spec, self.pod_start_s)
             due_in_s = (min(due_ms) - observed.wall_ms) / 1000 - lead_s
             self.due_at = min(self.due_at, now_s + max(0.25, due_in_s))
+        # A schedule that begins may ask for pods.
+        if self.memory is not None and (change_ms := self.memory.agenda.next_ms) is not None:
+            self.due_at = min(self.due_at, now_s + max(0.25, (change_ms - observed.wall_ms) / 1000))
+        if self.mute_until > now_s:
+            self.due_at = min(self.due_at, self.mute_until)  # its status is still to be told
+
+
+def _pause_s(code: int, retry_after_s: float | None, failures: int) -> float:
+    """Seconds until the API server is asked again, after so many refusals in a row."""
+    if code == 409 and failures == 1:
+        pause_s = CONFLICT_PAUSE_S  # only a matter of newer facts
+    else:
+        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(failures - 1, 6))
+    return max(pause_s, min(retry_after_s or 0.0, LONGEST_RETRY_AFTER_S))
+
+
+def _place(url: str) -> str:
+    """Host, port and database of a URL."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2].lower().removesuffix(f":{DEFAULT_PORT}")
+    query = sorted(row for row in parse_qsl(parts.query) if row[0] not in ("username", "password"))
+    return urlunsplit(("", host, parts.path.strip("/") or "0", urlencode(query), ""))
 
 
 def _sleeps(decision: Decision, observed: Observed, deployment: Deployment | None) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from corral.errors import ConfigurationError
+from corral_operator.autoscaler import Autoscaler
 from corral_operator.deployment import Deployment, Key
 from corral_operator.local_environment import container_environment, elsewhere, expanded, inherited
 from corral_operator.obituary import obituaries
@@ -90,6 +91,9 @@ class Processes:
         workload = self._workloads.get(Key(namespace, name))
         return [replica.pod() for replica in workload.running] if workload is not None else []
 
+    async def autoscalers(self, namespace: str) -> list[Autoscaler]:
+        return []
+
     async def create(self, manifest: Mapping[str, Any]) -> Deployment:
         key = Key(manifest["metadata"]["namespace"], manifest["metadata"]["name"])
         if key in self._workloads:
@@ -103,7 +107,7 @@ class Processes:
         workload.version += 1
         return _deployment(workload)
 
-    async def scale(self, key: Key, replicas: int) -> int:
+    async def scale(self, key: Key, replicas: int, uid: str) -> int:
         workload = self._workloads[key]
         if not self.writes:
             return workload.version  # what decided so did not know yet that all are ending
@@ -111,13 +115,18 @@ class Processes:
         workload.generation += 1
         workload.version += 1
         living = [replica for replica in workload.running if replica.state is not ReplicaState.ENDING]
-        # As Kubernetes chooses: those that are not ready first, then the youngest.
-        victims = sorted(living, key=lambda row: (row.state is ReplicaState.READY, -row.created_at))
+        # As Kubernetes chooses: those that are not ready first, then the lowest deletion cost, then the youngest.
+        victims = sorted(living, key=lambda row: (row.state is ReplicaState.READY, int(row.cost or 0), -row.created_at))
         for replica in victims[: max(0, len(living) - replicas)]:
             replica.stop()
         for _ in range(replicas - len(living)):
             self._start(workload)
         return workload.version
+
+    async def mark(self, namespace: str, pod: str, uid: str, cost: str | None) -> None:
+        for replica in self._all():
+            if replica.name == pod and replica.uid == uid:
+                replica.cost = cost
 
     async def write_status(self, pool: Pool, status: Mapping[str, Any]) -> Pool:
         known = self._pools[pool.key]

@@ -15,6 +15,7 @@ from corral_operator.kept import inner, named, rows
 from corral_operator.observed import QueueReading
 from corral_operator.recollection import Recollection, pod_start_of, recollect
 from corral_operator.rules import RULES
+from corral_operator.schedules import Agenda, Bounds, agenda_of, bounds_of, moment_text
 from corral_operator.sentences import count, span
 from corral_operator.spec import LengthTarget, PoolSpec
 from corral_operator.stamps import epoch_ms
@@ -43,18 +44,25 @@ def prospects_of(
     desired = whole(status.get("desired"))
     if desired is None:
         return []
+    reason = inner(status, "decision").get("reason")
+    if reason == Reason.CONFLICT:
+        return [
+            Prospect("replicas", "when nobody else writes the replicas of the Deployment; see the condition Conflict")
+        ]
     if policy.replicas is not None:
         return [Prospect("automatic", _IN_FILE if from_file else _undo(policy))]
-    reason = inner(status, "decision").get("reason")
-    if reason == Reason.UNKNOWN:
-        return [Prospect("replicas", "when every queue can be read again; until then they stay")]
+    if reason in (Reason.UNKNOWN, Reason.FALLBACK):
+        return list(_blind(policy, reason))
     if reason == Reason.NEVER_CREATED:
         return [Prospect("more", "with the first job that anybody adds to one of its queues")]
     moment = recollect(policy, status, now_ms)
+    agenda = agenda_of(policy.schedules, now_ms)
+    bounds = bounds_of(policy, agenda)
     told = [
-        *_more(policy, status, moment, desired, now_ms),
-        *_fewer(policy, moment, desired),
-        *_zero(policy, status, desired),
+        *_more(policy, status, moment, bounds, desired, now_ms),
+        *_fewer(policy, moment, bounds, desired),
+        *_zero(policy, status, bounds, desired),
+        *_by_the_clock(agenda),
     ]
     if desired and moment is None:
         told.append(Prospect("at what load", _NOT_TOLD))
@@ -67,13 +75,38 @@ def _undo(policy: PoolSpec) -> str:
     return f"`corral auto {policy.name} -n {policy.namespace}` lets the operator decide again; until then nothing does"
 
 
+def _blind(policy: PoolSpec, reason: object) -> Iterator[Prospect]:
+    stay = "the fallback holds" if reason == Reason.FALLBACK else "they stay"
+    yield Prospect("replicas", f"when every queue can be read again; until then {stay}")
+    fallback = policy.fallback
+    if reason == Reason.UNKNOWN and fallback.replicas is not None:
+        yield Prospect("fallback", f"{fallback.policy} {fallback.replicas}, when that lasts {span(fallback.after_s)}")
+
+
+def _by_the_clock(agenda: Agenda) -> Iterator[Prospect]:
+    """The next time that a schedule begins or ends, by the clock of the zone of each schedule."""
+    for row in agenda.holding:
+        if row.until_ms is not None:
+            ends = moment_text(row.until_ms, row.schedule.time_zone)
+            yield Prospect("schedule", f"{row.schedule.name} ends at {ends}")
+    for schedule, begins_ms in agenda.coming:
+        yield Prospect("schedule", f"{schedule.name} begins at {moment_text(begins_ms, schedule.time_zone)}")
+
+
 # --- more ---
 
 
 def _more(
-    policy: PoolSpec, status: Mapping[str, Any], moment: Recollection | None, desired: int, now_ms: int
+    policy: PoolSpec,
+    status: Mapping[str, Any],
+    moment: Recollection | None,
+    bounds: Bounds,
+    desired: int,
+    now_ms: int,
 ) -> Iterator[Prospect]:
-    if desired >= policy.max_replicas:
+    if bounds.ceiling is not None and desired >= bounds.most:
+        yield Prospect("more", f"not while {bounds.ceiling.text} allows {bounds.most:,}")
+    elif desired >= policy.max_replicas:
         yield Prospect("more", f"never: spec.maxReplicas is {policy.max_replicas:,}")
     elif limit := _limit(status):
         yield Prospect("more", f"not before this ends: {limit}, {RULES.get(limit, 'see above')}")
@@ -86,7 +119,8 @@ def _more(
 def _limit(status: Mapping[str, Any]) -> str | None:
     """What keeps the pool from more, by the condition Limited."""
     limited = next((row for row in rows(status, "conditions") if row.get("type") == "Limited"), {})
-    return str(limited.get("reason")) if limited.get("status") == "True" else None
+    is_limit = limited.get("status") == "True" and limited.get("reason") != Reason.DOWNSTREAM
+    return str(limited.get("reason")) if is_limit else None
 
 
 def _awake(policy: PoolSpec, status: Mapping[str, Any], now_ms: int) -> Iterator[Prospect]:
@@ -119,8 +153,8 @@ def _growth(policy: PoolSpec, moment: Recollection, desired: int) -> Iterator[Pr
 # --- fewer ---
 
 
-def _fewer(policy: PoolSpec, moment: Recollection | None, desired: int) -> Iterator[Prospect]:
-    if desired <= max(policy.min_replicas, 1):
+def _fewer(policy: PoolSpec, moment: Recollection | None, bounds: Bounds, desired: int) -> Iterator[Prospect]:
+    if desired <= max(bounds.least, 1):
         return
     if moment is not None:
         yield from _decline(policy, moment, desired)
@@ -147,11 +181,14 @@ def _decline(policy: PoolSpec, moment: Recollection, desired: int) -> Iterator[P
         yield Prospect("fewer", f"when jobs take about {_times(moment, 1 - less / 100)}")
 
 
-def _zero(policy: PoolSpec, status: Mapping[str, Any], desired: int) -> Iterator[Prospect]:
+def _zero(policy: PoolSpec, status: Mapping[str, Any], bounds: Bounds, desired: int) -> Iterator[Prospect]:
     if not desired:
         return
     if policy.min_replicas:
         yield Prospect("zero", f"never: spec.minReplicas is {policy.min_replicas:,}")
+        return
+    if bounds.floor is not None:
+        yield Prospect("zero", f"not while {bounds.floor.text} asks for {bounds.least:,}")
         return
     pod_start_s = pod_start_of(status)
     patience_s = idle_after_s(policy, pod_start_s)

@@ -12,13 +12,15 @@ from corral_operator.decision import Reason
 from corral_operator.figures import number, whole
 from corral_operator.kept import inner, named, rows
 from corral_operator.learning import UNKNOWN_SERVICE_S, Learned, Source
-from corral_operator.observed import Observed, Pods, QueueReading
+from corral_operator.observed import Member, Observed, Pods, QueueReading, Staff
 from corral_operator.scaling import DEFAULT_POD_START_S, decide
-from corral_operator.spec import Mode, PoolSpec
+from corral_operator.spec import Busy, Mode, PoolSpec
 from corral_operator.stamps import epoch_ms
 
 _COUNTS = ("waiting", "prioritized", "due", "delayed", "active")
-_ASKED_NO_LOAD = (Reason.MANUAL, Reason.UNKNOWN, Reason.NEVER_CREATED)
+_ASKED_NO_LOAD = (Reason.CONFLICT, Reason.MANUAL, Reason.UNKNOWN, Reason.FALLBACK, Reason.NEVER_CREATED)
+_NOT_HELD = ("NoConsumer", "Conflict")
+"""Conditions under which the rules count in a way that the status does not hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ def recollect(policy: PoolSpec, status: Mapping[str, Any], now_ms: int) -> Recol
     """The moment; None when the status does not hold enough of it."""
     replicas, reason = whole(status.get("desired")), inner(status, "decision").get("reason")
     present = replicas if policy.mode is Mode.AUTO else whole(status.get("replicas"))
-    if replicas is None or present is None or reason in _ASKED_NO_LOAD or _without_consumer(status):
+    if replicas is None or present is None or reason in _ASKED_NO_LOAD or _is_special(status):
         return None
     pods = _pods(status, present, now_ms)
     pod_start_s = pod_start_of(status)
@@ -59,7 +61,9 @@ def recollect(policy: PoolSpec, status: Mapping[str, Any], now_ms: int) -> Recol
         learned[name] = lesson
     if pods is None:
         return None
-    moment = Recollection(policy, Observed(0.0, now_ms, tuple(readings), pods), learned, pod_start_s, replicas)
+    guard, staff = _staff(status)
+    observed = Observed(0.0, now_ms, tuple(readings), pods, staff, guard)
+    moment = Recollection(policy, observed, learned, pod_start_s, replicas)
     decision, _ = decide(policy, moment.observed, learned, None, pod_start_s=pod_start_s)
     return moment if decision.replicas == replicas else None
 
@@ -73,7 +77,18 @@ def _reading(name: str, row: Mapping[str, Any], now_ms: int, pod_start_s: float)
         return None  # some of them fall due within a pod start, and the status does not say how many
     found = row.get("found") is not False
     paused = row.get("paused") is True
-    return QueueReading(name, **counts, next_due_ms=due_at_ms, paused=paused, exists=found, seen_before=found)
+    return QueueReading(
+        name,
+        waiting=counts["waiting"],
+        prioritized=counts["prioritized"],
+        due=counts["due"],
+        delayed=counts["delayed"],
+        active=counts["active"],
+        next_due_ms=due_at_ms,
+        paused=paused,
+        exists=found,
+        seen_before=found,
+    )
 
 
 def _lesson(policy: PoolSpec, row: Mapping[str, Any], remaining_s: float | None, now_ms: int) -> Learned | None:
@@ -102,5 +117,13 @@ def _pods(status: Mapping[str, Any], present: int, now_ms: int) -> Pods | None:
     return Pods(present, ready, (age_s,) * starting, terminating, unschedulable, rollout=rollout)
 
 
-def _without_consumer(status: Mapping[str, Any]) -> bool:
-    return any(row.get("type") == "NoConsumer" and row.get("status") == "True" for row in rows(status, "conditions"))
+def _staff(status: Mapping[str, Any]) -> tuple[Busy, Staff]:
+    """How busy pods were spared: where they are a floor, the candidates say of how many."""
+    busy = whole(inner(inner(status, "decision"), "candidates").get("busy"))
+    if busy is None:
+        return Busy.DRAIN, Staff()
+    return Busy.COST, Staff({str(row): Member(str(row), busy=1) for row in range(busy)}, complete=True)
+
+
+def _is_special(status: Mapping[str, Any]) -> bool:
+    return any(row.get("type") in _NOT_HELD and row.get("status") == "True" for row in rows(status, "conditions"))

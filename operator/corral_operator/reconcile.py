@@ -12,7 +12,7 @@ that hangs, and calls that hang, keep nobody else waiting. Only this loop decide
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from math import inf
 
@@ -35,24 +35,28 @@ from corral_operator.secret_store import SecretStore
 RESYNC_S = 300.0
 """Seconds between whole lists, which look for what the watch missed."""
 
+DOUBT_S = 15.0
+"""Seconds at least between two of them when something says that the watch missed a deletion, or when one failed."""
+
 logger = logging.getLogger("corral.operator.reconcile")
 
 
 class Reconciler:
-    """Keeps every pool of a cluster as it should be."""
+    """Keeps every pool of a cluster as it should be. `clock` gives seconds, and never jumps."""
 
-    def __init__(self, door: Door, metrics: OperatorMetrics) -> None:
+    def __init__(self, door: Door, metrics: OperatorMetrics, clock: Callable[[], float] = time.monotonic) -> None:
         self._door = door
         self._metrics = metrics
-        self._clock = time.monotonic
+        self._clock = clock
         self._woken = asyncio.Event()
         self.roster = Roster(self._clock, self._woken.set, self._gone)
         self._secrets = SecretStore(door, self._clock)
         self._redises = Redises(self.roster.heard)
         self._attendant = Attendant(door, self.roster.table, self._redises, metrics, self._clock, lambda: self.roster)
+        self._asking: set[Key] = set()
         self._under_way: set[asyncio.Task[None]] = set()
         self._unsettled = False
-        self._sync_at = inf
+        self._synced_at, self._sync_at = -inf, inf
 
     def _gone(self, key: Key) -> None:
         self._metrics.pool_gone(*key)
@@ -60,7 +64,8 @@ class Reconciler:
 
     async def sync(self) -> None:
         """List everything. Raises ApiError."""
-        self._sync_at = self._clock() + RESYNC_S
+        self._synced_at = self._clock()
+        self._sync_at = self._synced_at + RESYNC_S
         await self.roster.sync(self._door)
         self._unsettled = True
 
@@ -111,15 +116,21 @@ class Reconciler:
                 continue
             content = self._secrets.fresh(state.secret_key)
             if content is None:
-                unread.setdefault(state.secret_key, []).append(state)
-            elif isinstance(content, Problem):
+                asking = unread.setdefault(state.secret_key, [])
+                content = self._secrets.served(state.secret_key)
+                if content is None:
+                    asking.append(state)
+                    continue
+            if isinstance(content, Problem):
                 state.problem = content
                 self._begin([state], self._attend(state, {}))
             else:
                 self._unsettled = state.use(content) or self._unsettled
                 rounds.setdefault(way_of(content), (content, []))[1].append(state)
         for key, states in unread.items():
-            self._begin(states, self._ask_secret(states, key))
+            if key not in self._asking:  # else they stay due until it is read
+                self._asking.add(key)
+                self._begin(states, self._ask_secret(states, key))
         for secret, states in rounds.values():
             self._start_round(secret, states)
 
@@ -136,7 +147,7 @@ class Reconciler:
             self._begin(states, self._round(redis, states))
 
     async def _ask_secret(self, states: list[PoolState], key: Key) -> None:
-        """Once for all pools that use it."""
+        """Once for all pools that use it. Those without any content yet wait for it; the others go on with theirs."""
         try:
             await self._secrets.ask(key)
         except ApiError as error:
@@ -147,6 +158,7 @@ class Reconciler:
             for state in states:
                 state.postpone(self._clock())
         finally:
+            self._asking.discard(key)
             for state in states:
                 state.finish(self._clock())
             self._woken.set()
@@ -180,6 +192,8 @@ class Reconciler:
             state.report = await self._attendant.attend(state, readings)
             if state.secret_key is not None and _refused_login(state):
                 self._secrets.doubt(state.secret_key)
+            if state.missing:
+                self._doubt(state)
         except Exception:
             logger.exception("%s: broke while it was attended to", state.key)
             state.postpone(self._clock())
@@ -192,11 +206,19 @@ class Reconciler:
             if self._unsettled or state.due_at < self._next_tick():
                 self._woken.set()
 
+    def _doubt(self, state: PoolState) -> None:
+        """The API server says that a pool is not there: it was deleted, or a proxy answers, or the resource is made
+        anew. A list tells."""
+        state.missing = False
+        state.postpone(self._clock())
+        self._sync_at = min(self._sync_at, self._synced_at + DOUBT_S)
+
     async def _resync(self) -> None:
         try:
             await self.sync()
         except ApiError as error:
-            logger.warning("the pools could not be listed: %s", error.text)
+            self._sync_at = self._clock() + DOUBT_S
+            logger.warning("the pools could not be listed: %s; again in %.0f s", error.text, DOUBT_S)
 
     async def _settle(self) -> None:
         """Let the listeners know which queues sleep now, and drop what no pool uses any more."""
@@ -244,5 +266,7 @@ def _widest(asks: Iterable[Ask]) -> list[Ask]:
             max(ask.horizon_s, other.horizon_s),
             ages=ask.ages or other.ages,
             seen_before=ask.seen_before or other.seen_before,
+            workers=ask.workers or other.workers,
+            holders=ask.holders or other.holders,
         )
     return list(widest.values())

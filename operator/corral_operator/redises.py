@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from corral_operator.counting import Ask, QueueKey
 from corral_operator.listener import Listener
@@ -33,6 +34,10 @@ class Redis:
     async def read(self, asks: Sequence[Ask], wall_ms: int) -> Mapping[QueueKey, Reading]:
         """As Reader.read."""
         return await self._reader.read(asks, wall_ms)
+
+    async def send(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """As Reader.send: on the connection of the reads, between two of them."""
+        return await self._reader.send(commands)
 
     def listen(self, queues: Iterable[QueueKey]) -> None:
         """Hear of these queues; the first time this opens the connection."""

@@ -22,6 +22,7 @@ from typing import Any
 from corral_operator.last_words import last_words
 from corral_operator.lifeline import Lifeline
 from corral_operator.loopback import HOST, free_port
+from corral_operator.pods import DELETION_COST
 
 PROBE_S = 1.0
 """Seconds that a probe may take."""
@@ -67,6 +68,8 @@ class Replica:
     restarts: int = 0
     trouble: str | None = None
     """How it died last."""
+    cost: str | None = None
+    """Which replica goes first: the lowest, as the deletion cost of a pod."""
     _process: subprocess.Popen[bytes] | None = None
     _lifeline: Lifeline | None = None
     _port: int = 0
@@ -150,9 +153,19 @@ class Replica:
         """Seconds until it is started anew, while it waits for that."""
         return max(0.0, self._again_at - time.monotonic())
 
+    @property
+    def uid(self) -> str:
+        """What tells it from all others of this `corral up`, where no name is given twice."""
+        return self.name
+
     def pod(self) -> Mapping[str, Any]:
         """As the API server would tell of it."""
-        metadata = {"uid": self.name, "name": self.name, "creationTimestamp": _stamp(self.created_at)}
+        metadata: dict[str, Any] = {
+            "uid": self.uid,
+            "name": self.name,
+            "creationTimestamp": _stamp(self.created_at),
+            "annotations": {} if self.cost is None else {DELETION_COST: self.cost},
+        }
         if self.state is ReplicaState.ENDING:
             metadata["deletionTimestamp"] = _stamp(time.time())
         ready = self.state is ReplicaState.READY

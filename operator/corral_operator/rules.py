@@ -11,10 +11,13 @@ RULES: Mapping[str, str] = {
     "Active": "jobs are active: never zero",
     "DueSoon": "a delayed job falls due within pod start + idleAfter: never zero",
     "Orphans": "jobs are active while nothing ran: one pod, to recover them",
-    "Busy": "nobody says which pods are idle: as many stay as jobs are active",
+    "Busy": "busy pods stay where none can be told to take nothing more",
     "MinReplicas": "the floor of the spec",
     "MaxReplicas": "the ceiling of the spec",
+    "Schedule": "a schedule holds that asks for so many at least",
+    "ScheduleCeiling": "a schedule holds that allows so many at most",
     "Manual": "the user set the number",
+    "Conflict": "somebody else writes the replicas of its Deployment: what is there stays",
     "Window": "a higher wish is still remembered",
     "Rollout": "never down while a rollout runs",
     "Step": "behavior allows so many per 15 s",
@@ -25,6 +28,8 @@ RULES: Mapping[str, str] = {
     "Unschedulable": "pods find no node",
     "NeverCreated": "no queue of these names was ever created: what is there stays",
     "Unknown": "a queue could not be read: what is there stays",
+    "Fallback": "no queue could be read for longer than fallback.after: the fallback of the spec",
+    "Downstream": "more pods did no more jobs per second; told as a limit, and caps nothing",
 }
 """By reason; the words of corral_operator/decision.py."""
 
@@ -33,9 +38,12 @@ CANDIDATES: Mapping[str, str] = {
     "drain": "start what waits, or falls due within a pod start, within the target",
     "length": "the jobs that wait and run, at jobsPerReplica",
     "window": "the highest wish that is remembered",
-    "busy": "active jobs, as far as there are pods",
+    "busy": "pods that may be busy, as far as there are pods",
     "minReplicas": "the floor of the spec",
     "maxReplicas": "the ceiling of the spec",
+    "schedule": "the floor of the schedule that holds",
+    "scheduleCeiling": "the ceiling of the schedule that holds",
     "present": "what is there",
+    "fallback": "the fallback of the spec, within the bounds",
 }
 """By name."""

@@ -1,18 +1,20 @@
 """How many replicas a pool should have: one pure function of what was seen, what was learned and what was wished.
 
-The rules in their order. The first three end the matter; each of the others may change the number:
+The rules in their order. The first four end the matter; each of the others may change the number:
 
-    1  manual           the user's number
-    2  unknown          what is there; an error is never a number
-    3  never created    what is there, or minReplicas
-    4  wishes           up to what is wanted long enough, down to what was wanted lately, within the caps
-    5  idle             zero
-    6  never zero       one while anything is active, due soon, or not idle for long; one for orphans
-    7  busy             never below the active jobs, as far as pods are there
-    8  rollout          never down while one runs
-    9  step             so many per 15 s
-    10 bounds           minReplicas, maxReplicas
+    1  conflict         what is there, while somebody else writes the replicas too
+    2  manual           the user's number, up to maxReplicas
+    3  unknown          what is there; after fallback.after the fallback; an error is never a number
+    4  never created    what is there, within the bounds
+    5  wishes           up to what is wanted long enough, down to what was wanted lately, within the caps
+    6  idle             zero
+    7  never zero       one while anything is active, due soon, or not idle for long; one for orphans
+    8  busy             never below the busy pods, where none of them can be told to take nothing more
+    9  rollout          never down while one runs
+    10 step             so many per 15 s
+    11 bounds           the floor and the ceiling: minReplicas, maxReplicas and the schedules that hold
 
+Beside the number, it is told which queues nobody takes from, and that more pods did no more work.
 A restart forgets the wishes; so what is there counts as the first of them, and a restart never scales down.
 """
 
@@ -21,12 +23,15 @@ from dataclasses import dataclass, replace
 
 from corral_operator.consumers import Untaken, watch, without_consumer
 from corral_operator.decision import Decision, Held, Reason
-from corral_operator.demand import demand_of
+from corral_operator.demand import Demand, demand_of
+from corral_operator.downstream import NOTHING_MEASURED, DownstreamMemory, measure
+from corral_operator.givens import given, never_created, unread_of
 from corral_operator.idleness import NOTHING_SEEN, IdleMemory, Idleness, look
 from corral_operator.learning import Learned
 from corral_operator.observed import Observed
-from corral_operator.sentences import reason_text, sentence, unknown_text
-from corral_operator.spec import PoolSpec
+from corral_operator.schedules import EMPTY, Agenda, Bounds, agenda_of, bounds_of
+from corral_operator.sentences import reason_text, sentence
+from corral_operator.spec import Busy, PoolSpec
 from corral_operator.wanting import Wanted, Wishes, want
 from corral_operator.wishes import Highest, Lowest
 
@@ -44,6 +49,10 @@ class PoolMemory:
     most: Highest
     idle: IdleMemory = NOTHING_SEEN
     untaken: tuple[Untaken, ...] = ()
+    unknown_since_s: float | None = None
+    """Since when there has been a queue that could not be read; None while all of them can."""
+    agenda: Agenda = EMPTY
+    downstream: DownstreamMemory = NOTHING_MEASURED
 
     @classmethod
     def begin(cls, present: int, now_s: float) -> "PoolMemory":
@@ -88,70 +97,49 @@ def decide(
         memory,
         fewest=memory.fewest.then(present, now_s, STEP_PERIOD_S),
         most=memory.most.then(present, now_s, STEP_PERIOD_S),
+        unknown_since_s=_unknown_since(policy, observed, memory),
+        agenda=agenda_of(policy.schedules, observed.wall_ms, memory.agenda),
     )
-    if (given := _given(policy, observed)) is not None:
-        return given, memory
+    bounds = bounds_of(policy, memory.agenda)
+    unknown_s = None if memory.unknown_since_s is None else now_s - memory.unknown_since_s
+    if (decision := given(policy, observed, bounds, unknown_s)) is not None:
+        return decision, memory
     readings = observed.known
-    untaken = watch(readings, learned, observed.pods, memory.untaken, now_s)
+    untaken = watch(observed, learned, memory.untaken)
     stuck = without_consumer(untaken, now_s)
-    demand = demand_of(readings, learned, stuck, policy.concurrency)
-    wanted, wishes = want(policy, demand, observed, memory.wishes, pod_start_s)
+    demand = demand_of(readings, learned, stuck, policy.concurrency, observed.rivals)
+    wanted, wishes = want(policy, demand, observed, bounds, memory.wishes, pod_start_s)
     idleness, idle = look(policy, observed, readings, memory.idle, pod_start_s)
-    memory = replace(memory, wishes=wishes, idle=idle, untaken=untaken)
+    downstream = measure(observed, demand, learned, memory.downstream, policy.concurrency)
+    memory = replace(memory, wishes=wishes, idle=idle, untaken=untaken, downstream=downstream)
 
-    choice = _narrow(policy, _wished(wanted, present), wanted, idleness, demand.active, observed, memory)
+    busy = _busy(demand, observed)
+    choice = _narrow(policy, _wished(wanted, present), wanted, idleness, busy, bounds, observed, memory)
     if choice.reason is Reason.IDLE:
         # Zero overrides what arrived before it: the job that ends it is one job, not the rate of minutes ago.
         memory = replace(memory, wishes=Wishes.begin(0, now_s))
-    because = reason_text(choice.reason, policy, demand, observed, idleness, pod_start_s)
+    because = reason_text(choice.reason, policy, demand, observed, idleness, bounds, pod_start_s)
     decision = Decision(
         replicas=choice.replicas,
         reason=choice.reason,
         text=sentence(policy, choice.replicas, because, choice.held, wanted.limited),
-        candidates=_candidates(policy, wanted, min(demand.active, present)),
-        chosen_by=_name(choice.reason),
+        candidates=_candidates(policy, wanted, busy, bounds),
+        chosen_by=choice.reason.candidate,
         mode=policy.mode,
         held=choice.held,
         limited=wanted.limited,
         no_consumer=stuck,
-        never_created=_never_created(observed),
+        never_created=never_created(observed),
+        downstream=downstream.text,
     )
     return decision, memory
 
 
-def _given(policy: PoolSpec, observed: Observed) -> Decision | None:
-    """Rules 1 to 3: decisions that ask no load. None when there is one to ask."""
-    present, most = observed.pods.present, policy.max_replicas
-    if policy.replicas is not None:
-        text = f"set by hand to {policy.replicas}, until removed"
-        return _plain(policy, observed, min(policy.replicas, most), Reason.MANUAL, text)
-    read = {row.name for row in observed.known} | {row.queue for row in observed.unknown}
-    missing = [name for name in policy.queues if name not in read]
-    if observed.unknown or missing:
-        return _plain(policy, observed, present, Reason.UNKNOWN, unknown_text(observed.unknown, missing))
-    # One queue of several that nobody created counts as empty: the others are reason enough to scale.
-    if all(row.never_created for row in observed.known):
-        names = ", ".join(policy.queues)
-        text = f"nobody has ever created {names}; what is there stays until a job comes"
-        stays = min(most, max(policy.min_replicas, present))
-        return _plain(policy, observed, stays, Reason.NEVER_CREATED, text)
-    return None
-
-
-def _plain(policy: PoolSpec, observed: Observed, replicas: int, reason: Reason, text: str) -> Decision:
-    return Decision(
-        replicas=replicas,
-        reason=reason,
-        text=sentence(policy, replicas, text),
-        candidates={
-            "present": observed.pods.present,
-            "minReplicas": policy.min_replicas,
-            "maxReplicas": policy.max_replicas,
-        },
-        chosen_by=_name(reason),
-        mode=policy.mode,
-        never_created=_never_created(observed),
-    )
+def _unknown_since(policy: PoolSpec, observed: Observed, memory: PoolMemory) -> float | None:
+    """Since when somebody has not known how many replicas are needed, now included."""
+    if not observed.unknown and not unread_of(policy, observed):
+        return None
+    return observed.now_s if memory.unknown_since_s is None else memory.unknown_since_s
 
 
 def _wished(wanted: Wanted, present: int) -> _Choice:
@@ -164,30 +152,38 @@ def _wished(wanted: Wanted, present: int) -> _Choice:
     return _Choice(number, wanted.reason)
 
 
+def _busy(demand: Demand, observed: Observed) -> int | None:
+    """Rule 8: how many pods must stay as they may be busy. None where busy pods are spared by other means, or not."""
+    if observed.guard is not Busy.COST:
+        return None
+    known = observed.staff.busy
+    return min(demand.active if known is None else known, observed.pods.present)
+
+
 def _narrow(
     policy: PoolSpec,
     choice: _Choice,
     wanted: Wanted,
     idleness: Idleness,
-    active: int,
+    busy: int | None,
+    bounds: Bounds,
     observed: Observed,
     memory: PoolMemory,
 ) -> _Choice:
-    """Rules 5 to 10."""
+    """Rules 6 to 11."""
     present = observed.pods.present
     if idleness.zero:
         choice = _Choice(0, Reason.IDLE)
     elif idleness.keeps is not None:
         choice = choice.at_least(1, idleness.keeps)
-    # Without the cordon nobody says who is busy: as many pods as jobs are active may be.
-    if (busy := min(active, present)) > choice.replicas:
+    if busy is not None and busy > choice.replicas:
         choice = choice.held_at(busy, Reason.BUSY)
     if observed.pods.rollout and choice.replicas < present:
         choice = choice.held_at(present, Reason.ROLLOUT)
     choice = choice.held_at(_stepped(policy, choice.replicas, present, memory), Reason.STEP)
-    choice = choice.at_least(policy.min_replicas, Reason.MIN_REPLICAS)
-    if choice.replicas > policy.max_replicas:
-        choice = _Choice(policy.max_replicas, Reason.MAX_REPLICAS)
+    choice = choice.at_least(bounds.least, bounds.least_by)
+    if choice.replicas > bounds.most:
+        choice = _Choice(bounds.most, bounds.most_by)
     return choice
 
 
@@ -201,21 +197,14 @@ def _stepped(policy: PoolSpec, replicas: int, present: int, memory: PoolMemory) 
     return replicas
 
 
-def _candidates(policy: PoolSpec, wanted: Wanted, busy: int) -> dict[str, int]:
+def _candidates(policy: PoolSpec, wanted: Wanted, busy: int | None, bounds: Bounds) -> dict[str, int]:
     """The numbers that were weighed; `window` is the highest remembered wish."""
+    scheduled = {Reason.SCHEDULE: bounds.least, Reason.SCHEDULE_CEILING: bounds.most}
     return {
         **wanted.candidates,
-        "window": min(wanted.high, policy.max_replicas),
-        "busy": busy,
+        "window": min(wanted.high, bounds.most),
+        **({} if busy is None else {"busy": busy}),
         "minReplicas": policy.min_replicas,
         "maxReplicas": policy.max_replicas,
+        **{by.candidate: number for by, number in scheduled.items() if by in (bounds.least_by, bounds.most_by)},
     }
-
-
-def _never_created(observed: Observed) -> tuple[str, ...]:
-    return tuple(row.name for row in observed.known if row.never_created)
-
-
-def _name(reason: Reason) -> str:
-    """The candidate's name of a reason: `minReplicas` for MinReplicas."""
-    return reason.value[0].lower() + reason.value[1:]

@@ -4,7 +4,8 @@
     ------------------------------------   ------------------------------------------------------------------------
     url                                    the whole address; goes before everything below
     host, port, username, password         the address in parts; host is needed, port is 6379 by default
-    sentinels, master                      refused without url: Sentinel is not supported yet
+    sentinels, master                      host:port, comma list, and the name of the primary they watch; go before host,
+                                           with username and password
     ca.crt, tls.crt, tls.key               PEM; any of them makes the parts use TLS, and a url says it by rediss://
 
 White space around a value is left out (`echo` ends it with a newline), and an empty value counts as absent.
@@ -18,14 +19,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
-from corral.url import DEFAULT_PORT, build_url, wrong_with_host, wrong_with_port, wrong_with_url
+from corral.url import (
+    DEFAULT_PORT,
+    build_sentinel_url,
+    build_url,
+    wrong_with_host,
+    wrong_with_port,
+    wrong_with_sentinels,
+    wrong_with_url,
+)
 
 PARTS = ("host", "port", "username", "password")
+SENTINEL_PARTS = ("sentinels", "master", "username", "password")
 TLS_FILES = ("ca.crt", "tls.crt", "tls.key")
 
 _KEYS = ("url", *PARTS, "sentinels", "master", *TLS_FILES)
 _NEEDED = (
-    "put the address into `url`, like redis://user:password@host:6379, or its parts into host, port, username, password"
+    "put the address into `url`, like redis://user:password@host:6379, or its parts into host, port, username, password; "
+    "or sentinels and master"
 )
 
 
@@ -45,7 +56,8 @@ class RedisSecret:
     url: str = field(repr=False)
     """With the credentials, also when the Secret holds parts."""
     parts: tuple[str, ...]
-    """The keys that say the address: `url` alone, or which of host, port, username, password there are."""
+    """The keys that say the address: `url` alone, or which of host (sentinels, master), port, username, password there
+    are."""
     ca: str | None = field(repr=False)
     """ca.crt, PEM."""
     cert: str | None = field(repr=False)
@@ -54,6 +66,8 @@ class RedisSecret:
     """tls.key, PEM."""
     digest: str
     """One-way, over what the used keys hold; another one means that pods must start anew."""
+    known_as: Mapping[str, str] = field(default_factory=dict)
+    """By host, the name that its certificate must hold, where the host was written otherwise."""
 
     @property
     def tls_files(self) -> tuple[str, ...]:
@@ -67,7 +81,8 @@ def read_secret(name: str, data: Mapping[str, str]) -> RedisSecret:
     raw = {key: _decoded(name, key, text) for key in _KEYS if (text := data.get(key))}
     texts = {key: text for key, content in raw.items() if (text := _text(name, key, content))}
     _check_tls(name, texts)
-    parts = ("url",) if "url" in texts else tuple(key for key in PARTS if key in texts)
+    said = ("url",) if "url" in texts else SENTINEL_PARTS if "sentinels" in texts else PARTS
+    parts = tuple(key for key in said if key in texts)
     if "url" in texts:
         url = texts["url"]
         if wrong := wrong_with_url(url):
@@ -87,25 +102,40 @@ def read_secret(name: str, data: Mapping[str, str]) -> RedisSecret:
 def seen_from_elsewhere(secret: RedisSecret, namespace: str) -> RedisSecret:
     """The same for a pod of another namespace than the Secret's: its pods find a Service of their own as plain `redis`.
 
-    Ended by `svc`, so that no resolver ever looks for it outside of the cluster.
+    Ended by `svc`, so that no resolver ever looks for it outside of the cluster. The certificate is that of the plain
+    name, which is all that the pods know.
     """
     parts = urlsplit(secret.url)
-    host = parts.hostname
-    if parts.scheme == "unix" or not host or host == "localhost" or not host.isascii() or {".", ":"} & set(host):
+    if parts.scheme == "unix":
         return secret
-    login, at, _ = parts.netloc.rpartition("@")
-    port = "" if parts.port is None else f":{parts.port}"
-    place = parts._replace(netloc=f"{login}{at}{host}.{namespace}.svc{port}")
-    return replace(secret, url=place.geturl())
+    login, at, places = parts.netloc.rpartition("@")
+    found = [place.partition(":") for place in places.split(",")]
+    bare = {host for host, _, _ in found if _is_bare(host)}
+    if not bare:
+        return secret
+    known_as = {f"{host}.{namespace}.svc": host for host in bare}
+    full = {host: name for name, host in known_as.items()}
+    netloc = ",".join(f"{full.get(host, host)}{colon}{port}" for host, colon, port in found)
+    return replace(secret, url=parts._replace(netloc=f"{login}{at}{netloc}").geturl(), known_as=known_as)
+
+
+def _is_bare(host: str) -> bool:
+    return bool(host) and host != "localhost" and host.isascii() and not {".", "["} & set(host)
 
 
 def _built(name: str, data: Mapping[str, str], texts: Mapping[str, str], *, tls: bool) -> str:
-    if sentinel := [key for key in ("sentinels", "master") if key in texts]:
-        raise SecretProblem(
-            "SentinelUnsupported",
-            f"Secret {name} holds {' and '.join(sentinel)}, but Sentinel is not supported yet; put the address of the "
-            "primary into `url`",
-        )
+    login = texts.get("username", ""), texts.get("password", "")
+    for key, other in (("sentinels", "master"), ("master", "sentinels")):
+        if key in texts and other not in texts:
+            raise SecretProblem(
+                "SecretIncomplete",
+                f"Secret {name} holds {key} without {other}; Sentinel needs both: where the sentinels are, and the name of "
+                "the primary that they watch",
+            )
+    if "sentinels" in texts:
+        if wrong := wrong_with_sentinels(texts["sentinels"]):
+            raise SecretProblem("SecretInvalid", f"Secret {name}: sentinels {wrong}")
+        return build_sentinel_url(texts["sentinels"], texts["master"], *login, tls=tls)
     if "host" not in texts:
         there = ", ".join(f"{key} (empty)" if key in _KEYS and key not in texts else key for key in sorted(data))
         raise SecretProblem(
@@ -116,7 +146,7 @@ def _built(name: str, data: Mapping[str, str], texts: Mapping[str, str], *, tls:
     for key, wrong in (("host", wrong_with_host(texts["host"])), ("port", wrong_with_port(port))):
         if wrong:
             raise SecretProblem("SecretInvalid", f"Secret {name}: {key} {wrong}")
-    return build_url(texts["host"], port, texts.get("username", ""), texts.get("password", ""), tls=tls)
+    return build_url(texts["host"], port, *login, tls=tls)
 
 
 def _decoded(name: str, key: str, text: str) -> bytes:

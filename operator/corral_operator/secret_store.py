@@ -35,6 +35,11 @@ class SecretStore:
         known = self._read.get(key)
         return known.content if known is not None and self._clock() < known.until_s else None
 
+    def served(self, key: Key) -> RedisSecret | None:
+        """The content that served until now, believed or not: what is gone on with while somebody asks."""
+        known = self._read.get(key)
+        return known.content if known is not None and isinstance(known.content, RedisSecret) else None
+
     def doubt(self, key: Key) -> None:
         """Redis refused the credentials: ask for them anew, though not more often than every few seconds."""
         if (known := self._read.get(key)) is not None:

@@ -4,8 +4,10 @@ from collections.abc import Iterable
 
 from corral_operator.decision import Held, Limited, Reason
 from corral_operator.demand import Demand
+from corral_operator.figures import figure
 from corral_operator.idleness import Idleness, idle_after_s
 from corral_operator.observed import Observed, Unknown
+from corral_operator.schedules import Bounds
 from corral_operator.spec import LengthTarget, Mode, PoolSpec, WaitTarget
 from corral_operator.wanting import deadlines, is_long, target_s
 
@@ -13,7 +15,7 @@ _HELD = {
     Reason.WINDOW: "the window of the behavior holds it",
     Reason.ROLLOUT: "nothing is scaled down while a rollout runs",
     Reason.STEP: "the step of the behavior allows no more at once",
-    Reason.BUSY: "as many pods as jobs are active stay, since any of them may be busy",
+    Reason.BUSY: "busy pods stay, since none of them can be told to take nothing more",
 }
 
 _PREFIX = {Mode.DRY_RUN: "dry run, nothing is written: ", Mode.PAUSED: "paused, nothing is written: ", Mode.AUTO: ""}
@@ -53,11 +55,17 @@ def unknown_text(unknown: Iterable[Unknown], missing: Iterable[str]) -> str:
     """Which queues could not be read, and why."""
     told = [f"queue {row.queue} cannot be read ({row.cause}: {row.text})" for row in unknown]
     told += [f"queue {name} was not read yet" for name in missing]
-    return "; ".join(told) + "; what is there stays"
+    return "; ".join(told)
 
 
 def reason_text(
-    reason: Reason, policy: PoolSpec, demand: Demand, observed: Observed, idleness: Idleness, pod_start_s: float
+    reason: Reason,
+    policy: PoolSpec,
+    demand: Demand,
+    observed: Observed,
+    idleness: Idleness,
+    bounds: Bounds,
+    pod_start_s: float,
 ) -> str:
     """What a reason means with the numbers of this moment."""
     if reason is Reason.IDLE:
@@ -71,24 +79,37 @@ def reason_text(
     if reason is Reason.ORPHANS:
         return f"{count(demand.active, 'job')} were left active when no pod ran; one pod recovers them"
     if reason is Reason.BUSY:
-        return f"{count(demand.active, 'job')} active, and nobody says in which of {observed.pods.present} pods"
+        return _busy_text(demand, observed)
+    load = load_text(policy, demand, pod_start_s)
     if reason is Reason.MIN_REPLICAS:
-        return f"minReplicas; {load_text(policy, demand, pod_start_s)}"
-    return load_text(policy, demand, pod_start_s)
+        return f"minReplicas; {load}"
+    if reason is Reason.SCHEDULE and bounds.floor is not None:
+        return f"{bounds.floor.text} asks for no fewer; {load}"
+    if reason is Reason.SCHEDULE_CEILING and bounds.ceiling is not None:
+        return f"{bounds.ceiling.text} allows no more; {load}"
+    return load
+
+
+def _busy_text(demand: Demand, observed: Observed) -> str:
+    present = count(observed.pods.present, "pod")
+    if (busy := observed.staff.busy) is None:
+        return f"{count(demand.active, 'job')} active, and nobody says in which of {present}"
+    return f"{busy:,} of {present} hold jobs"
 
 
 def load_text(policy: PoolSpec, demand: Demand, pod_start_s: float) -> str:
     """What waits and what arrives, and what the target makes of it."""
     slots = "" if policy.concurrency == 1 else f", {policy.concurrency} at once per pod"
+    share = ", this pool's share of what others serve too" if demand.shared else ""
     if isinstance(policy.target, LengthTarget):
-        jobs = demand.ready + demand.soon + demand.active
-        return f"{count(jobs, 'job')} at {policy.target.jobs_per_replica:g} per replica"
+        jobs = demand.ready + demand.soon + demand.running
+        return f"{count(jobs, 'job')} at {policy.target.jobs_per_replica:g} per replica{share}"
     parts = []
     if demand.ready or demand.soon:
         parts.append(_waiting_text(policy, demand, pod_start_s))
     if demand.offered:
         parts.append(_arriving_text(policy, demand, pod_start_s))
-    return " and ".join(parts) + slots if parts else "nothing waits and nothing arrives"
+    return " and ".join(parts) + slots + share if parts else "nothing waits and nothing arrives"
 
 
 def _waiting_text(policy: PoolSpec, demand: Demand, pod_start_s: float) -> str:
@@ -101,7 +122,8 @@ def _waiting_text(policy: PoolSpec, demand: Demand, pod_start_s: float) -> str:
 
 
 def _arriving_text(policy: PoolSpec, demand: Demand, pod_start_s: float) -> str:
-    flow = f"{demand.arrival_rate:.3g} jobs/s of {span(demand.service_s)} keep {demand.offered:.3g} slots busy"
+    rate, offered = figure(demand.arrival_rate), figure(demand.offered)
+    flow = f"{rate} jobs/s of {span(demand.service_s)} keep {offered} slots busy"
     if is_long(policy, demand, pod_start_s):
         return f"{flow}, with one to spare: a pod started for a waiting job is in time"
     percentile = policy.target.percentile if isinstance(policy.target, WaitTarget) else 95

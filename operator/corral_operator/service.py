@@ -92,6 +92,7 @@ async def _work(
         lambda pool, deleted: reconciler.roster.pool_changed(pool, deleted=deleted),
         lambda deployment, deleted: reconciler.roster.deployment_changed(deployment, deleted=deleted),
         died.set,
+        metrics.watch_silent,
     )
     try:
         # Started is who asks; a restart would not bring the API server back.

@@ -21,8 +21,8 @@
     replicas                                automatic   a number: manual, until removed
     gracePeriod                             60s         what a pod gets to finish its jobs; absent, the template's
                                                         terminationGracePeriodSeconds goes before the default
-    schedules[].name, .cron, .timeZone,                 from each moment of a cron pattern and for so long, no fewer
-      .duration, .minReplicas, .maxReplicas             and no more replicas than these
+    schedules[].name, .cron, .timeZone, UTC             up to 32: from each moment of a cron pattern (five fields) and
+      .duration, .minReplicas, .maxReplicas             for so long, no fewer and no more replicas than these
     fallback.after, .policy, .replicas      3m, Hold    what counts when Redis cannot be read for so long:
                                                         Hold | AtLeast | Replicas
     protection.busy, .maxDrain              Drain, 10m  how busy pods are spared: Drain | Cost | None; and for how long
@@ -39,6 +39,17 @@ from enum import StrEnum
 from typing import Any
 
 from corral_operator.fields import Fields, SpecError
+from corral_operator.safeguards import (
+    DEFAULT_FALLBACK,
+    DEFAULT_PROTECTION,
+    Busy,
+    Fallback,
+    FallbackPolicy,
+    Protection,
+    read_fallback,
+    read_protection,
+)
+from corral_operator.timetable import MAX_SCHEDULES, Schedule, read_schedules
 
 __all__ = [
     "API_VERSION",
@@ -66,10 +77,7 @@ __all__ = [
 API_VERSION = "corral.dev/v1alpha1"
 KIND = "WorkerPool"
 MAX_QUEUES = 32
-MAX_SCHEDULES = 32
 DEFAULT_GRACE_S = 60.0
-DEFAULT_FALLBACK_AFTER_S = 180.0
-DEFAULT_MAX_DRAIN_S = 600.0
 
 
 class Runtime(StrEnum):
@@ -85,55 +93,6 @@ class Mode(StrEnum):
     AUTO = "Auto"
     DRY_RUN = "DryRun"
     PAUSED = "Paused"
-
-
-class Busy(StrEnum):
-    """How pods with a job in their hands are spared when there are too many pods.
-
-    Drain: surplus pods are told to take nothing more, and leave when they are idle. Cost: idle pods are marked as the
-    first to go, and as many stay as are busy. None: Kubernetes chooses.
-    """
-
-    DRAIN = "Drain"
-    COST = "Cost"
-    NONE = "None"
-
-
-class FallbackPolicy(StrEnum):
-    """How many replicas there are when nobody knows how many are needed."""
-
-    HOLD = "Hold"
-    AT_LEAST = "AtLeast"
-    REPLICAS = "Replicas"
-
-
-@dataclass(frozen=True, slots=True)
-class Protection:
-    """`max_drain_s`: a pod that was told to leave and is still busy after so long is told to end all the same."""
-
-    busy: Busy = Busy.DRAIN
-    max_drain_s: float = DEFAULT_MAX_DRAIN_S
-
-
-@dataclass(frozen=True, slots=True)
-class Fallback:
-    """After `after_s` without a reading. `replicas` is None with the policy Hold alone."""
-
-    after_s: float = DEFAULT_FALLBACK_AFTER_S
-    policy: FallbackPolicy = FallbackPolicy.HOLD
-    replicas: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """From each moment of `cron` in `time_zone` on and for `duration_s`: no fewer and no more replicas than these."""
-
-    name: str
-    cron: str
-    time_zone: str
-    duration_s: float
-    min_replicas: int | None = None
-    max_replicas: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +156,8 @@ class PoolSpec:
     behavior: Behavior = Behavior()
     idle_after_s: float | None = None
     schedules: tuple[Schedule, ...] = ()
-    fallback: Fallback = Fallback()
-    protection: Protection = Protection()
+    fallback: Fallback = DEFAULT_FALLBACK
+    protection: Protection = DEFAULT_PROTECTION
     mode: Mode = Mode.AUTO
     replicas: int | None = None
     grace_period_s: float | None = None
@@ -239,6 +198,9 @@ def read_spec(name: str, namespace: str, spec: Mapping[str, Any]) -> PoolSpec:
         job_seconds=fields.positive_or_none("jobSeconds"),
         behavior=_behavior(fields),
         idle_after_s=fields.duration_or_none("idleAfter"),
+        schedules=read_schedules(fields, max_replicas),
+        fallback=read_fallback(fields, max_replicas),
+        protection=read_protection(fields),
         mode=fields.choice("mode", Mode, Mode.AUTO),
         replicas=fields.whole_or_none("replicas"),
         grace_period_s=fields.duration_or_none("gracePeriod"),

@@ -45,7 +45,7 @@ def status_of(report: Report, previous: Mapping[str, Any]) -> dict[str, Any]:
         desired=None if decision is None else _pods(decision.replicas),
         # Half a selector would be another one.
         selector=selector if selector is not None and len(selector) <= _SELECTOR_LENGTH else None,
-        pods=None if report.observed is None else _pod_states(report.observed.pods),
+        pods=None if report.observed is None else _pod_states(report.observed.pods, report.leaving),
         counts=None if jobs is None else jobs._asdict(),
         oldestSince=_oldest_since(report, report.oldest_age_s, previous),
         queues=_queues(report, before, previous),
@@ -85,10 +85,11 @@ def _weighty(status: Mapping[str, Any]) -> list[Any]:
     return [*plain, inner(status, "decision").get("reason"), conditions]
 
 
-def _pod_states(pods: Pods) -> dict[str, int | None]:
+def _pod_states(pods: Pods, leaving: int) -> dict[str, int | None]:
     return {
         "ready": _pods(pods.ready),
         "starting": _pods(len(pods.starting_ages_s)),
+        "leaving": _pods(leaving),
         "terminating": _pods(pods.terminating),
         "unschedulable": _pods(pods.unschedulable),
     }

@@ -65,6 +65,7 @@ class PlainView:
         self._out = out
         self._began = time.monotonic()
         self._said: dict[str, tuple[float, tuple[str, ...] | None, str | None]] = {}
+        self._found: dict[str, set[str]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -85,12 +86,22 @@ class PlainView:
         for state, replicas in rows:
             if state.report is None:
                 continue
+            self._tell_findings(state)
             figures, pods = _figures(state), pods_of(state, replicas)
             said_at, figures_before, pods_before = self._said.get(state.key.name, (float("-inf"), None, None))
             due = time.monotonic() - said_at >= PLAIN_EVERY_S
             if pods != pods_before or (due and figures != figures_before):
                 self._said[state.key.name] = (time.monotonic(), figures, pods)
                 self.tell(f"{state.key.name}: {counts_of(state)}, {pods}")
+
+    def _tell_findings(self, state: PoolState) -> None:
+        """Each once, and again when it has been away."""
+        rows = state.report.findings.rows if state.report is not None else ()
+        before = self._found.get(state.key.name, set())
+        for row in rows:
+            if row.kind not in before:
+                self.tell(f"{state.key.name}: {row.text}")
+        self._found[state.key.name] = {row.kind for row in rows}
 
 
 class LiveView:
@@ -127,7 +138,9 @@ class LiveView:
         self._live.refresh()
 
     def _picture(self) -> RenderableType:
-        sentences = [(state.key.name, text) for state, _ in self._rows if (text := why(state))]
+        sentences = [
+            (state.key.name, text) for state, _ in self._rows for text in (why(state), *found_in(state)) if text
+        ]
         shown = {f"{name}: {text}" for name, text in sentences}
         news = [(since, text) for since, text in self._news if text not in shown]
         return Group(
@@ -158,12 +171,19 @@ def counts_of(state: PoolState) -> str:
 
 
 def pods_of(state: PoolState, replicas: Sequence[Replica]) -> str:
-    """`replicas 2 of 3`, with those that are ending or dying."""
+    """`replicas 2 of 3`, with those that are ending or dying, and those that take no further job."""
     numbers = [
         (kind, sum(row.state is kind for row in replicas)) for kind in (ReplicaState.ENDING, ReplicaState.WAITING)
     ]
     told = [f"{number} {_SIGNS[kind][2]}" for kind, number in numbers if number]
+    if state.leaving:
+        told.append(f"{state.leaving} leaving")
     return ", ".join([f"replicas {_ready_of(state, replicas)}", *told])
+
+
+def found_in(state: PoolState) -> list[str]:
+    """What a closer look found, a sentence for each."""
+    return [row.text for row in state.report.findings.rows] if state.report is not None else []
 
 
 def oldest_of(state: PoolState) -> str:
@@ -194,6 +214,8 @@ def _signs(state: PoolState, replicas: Sequence[Replica]) -> Text:
     for kind, (_, style, word) in _SIGNS.items():
         if kind is not ReplicaState.READY and (number := shown.count(kind)):
             text.append(f" {number} {word}", style)
+    if state.leaving:
+        text.append(f" {state.leaving} leaving", "blue")
     return text
 
 

@@ -11,6 +11,7 @@ from corral_operator.decision import Limited, Reason
 from corral_operator.demand import Demand
 from corral_operator.formulas import Crew, Deadline, drain_slots, flow_slots, pods_for
 from corral_operator.observed import Observed, Pods
+from corral_operator.schedules import Bounds
 from corral_operator.spec import LengthTarget, PoolSpec, WaitTarget
 from corral_operator.wishes import Highest, Lowest
 
@@ -54,12 +55,12 @@ class Wanted:
 
 
 def want(
-    policy: PoolSpec, demand: Demand, observed: Observed, wishes: Wishes, pod_start_s: float
+    policy: PoolSpec, demand: Demand, observed: Observed, bounds: Bounds, wishes: Wishes, pod_start_s: float
 ) -> tuple[Wanted, Wishes]:
     """The wishes of this moment, and what they leave to remember."""
     spare_load = 1 + policy.behavior.tolerance / 100
     if isinstance(policy.target, LengthTarget):
-        length = pods_for((demand.ready + demand.soon + demand.active) / policy.target.jobs_per_replica, 1)
+        length = pods_for((demand.ready + demand.soon + demand.running) / policy.target.jobs_per_replica, 1)
         raw, waits, spare, reason = {"length": length}, length, length, Reason.LENGTH
         wanted = length
     else:
@@ -68,7 +69,7 @@ def want(
         reason = Reason.DRAIN if waits and waits >= raw["flow"] else Reason.FLOW
         free = raw if demand.cap.reason is None else _load(policy, demand.unlimited(), observed.pods, pod_start_s)
         wanted = max(free.values())
-    cap, limited = _cap(policy, demand, observed.pods, wanted)
+    cap, limited = _cap(policy, demand, observed.pods, bounds, wanted)
     capped = {name: min(number, cap) for name, number in raw.items()}
     waits, spare, arrives = min(waits, cap), min(spare, cap), capped.get("flow", 0)
     wishes = _remember(policy, wishes, (waits, arrives, spare), observed.now_s, pod_start_s)
@@ -135,12 +136,14 @@ def _drain(policy: PoolSpec, demand: Demand, pods: Pods, pod_start_s: float) -> 
     return pods_for(slots, policy.concurrency)
 
 
-def _cap(policy: PoolSpec, demand: Demand, pods: Pods, wanted: int) -> tuple[int, Limited | None]:
+def _cap(policy: PoolSpec, demand: Demand, pods: Pods, bounds: Bounds, wanted: int) -> tuple[int, Limited | None]:
     """The lowest of what may be, and what it forbids."""
-    told = f"maxReplicas is {policy.max_replicas}"
+    told = f"maxReplicas is {bounds.most}"
+    if bounds.ceiling is not None:
+        told = f"{bounds.ceiling.text} allows {bounds.most}"
     if pods.terminating:
         told += f", and {pods.terminating} more pods are still ending"
-    caps = [(policy.max_replicas, Reason.MAX_REPLICAS, told)]
+    caps = [(bounds.most, bounds.most_by, told)]
     limit = demand.cap
     if limit.reason is not None:
         text = f"its limit lets {limit.slots:.3g} jobs run at once"

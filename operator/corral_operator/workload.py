@@ -22,6 +22,9 @@ from corral_operator.table import Table
 AGAIN_S = 30.0
 """A Deployment that somebody else keeps changing back is rendered no more often than this."""
 
+NEW_WITHIN = 3
+"""So many renders of something new may come within AGAIN_S: each is a rollout. The next one waits."""
+
 logger = logging.getLogger("corral.operator.workload")
 
 Found = tuple[Deployment | None, Problem | None]
@@ -82,12 +85,16 @@ class Workload:
         if state.own_generation is None:
             state.own_generation = known.generation
         now_s = time.monotonic()
-        same = known.rendered == manifest["metadata"]["annotations"][RENDERED]
+        wanted = manifest["metadata"]["annotations"][RENDERED]
+        same = known.rendered == wanted
         touched = known.generation > state.own_generation
-        if same and (not touched or now_s - state.rendered_at < AGAIN_S):
+        if same and not touched:
             return known
-        state.rendered_at = now_s
+        lately = tuple(at for at in state.renders if now_s - at < AGAIN_S)
+        if len(lately) >= (1 if same or wanted == state.rendered_of else NEW_WITHIN):
+            return known
         updated = await self._door.update(manifest, known)
+        state.renders, state.rendered_of = (*lately, now_s), wanted
         if not same or updated.generation != known.generation:
             logger.info("%s: rendered Deployment %s anew", state.key, known.key.name)
         self._note(state, updated)

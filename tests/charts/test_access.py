@@ -27,6 +27,9 @@ OPERATOR = {
     ("apps", "deployments/scale", "patch"),
     ("", "secrets", "get"),
     ("", "pods", "list"),
+    ("", "pods", "patch"),
+    ("autoscaling", "horizontalpodautoscalers", "list"),
+    ("keda.sh", "scaledobjects", "list"),
     ("", "events", "create"),
 }
 # Where the release is, and to one name.
@@ -98,6 +101,22 @@ def test_it_may_use_one_lease_and_that_in_its_own_namespace(chart: Chart, scope:
     assert binding["roleRef"] == {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "corral-operator"}
     told = chart.container({"scope": scope})["env"][0]
     assert told == {"name": "CORRAL_LEASE", "value": "corral-system/corral-operator"}
+
+
+@pytest.mark.parametrize("scope", ["cluster", "namespaces"])
+def test_it_may_read_the_named_secrets_and_no_other(chart: Chart, scope: str) -> None:
+    def rule(**values: Any) -> Manifest:
+        roles = [one for one in chart.objects({"scope": scope, **values}) if one["kind"] in ("Role", "ClusterRole")]
+        (found,) = [rule for role in roles for rule in role["rules"] if rule["resources"] == ["secrets"]]
+        return dict(found)
+
+    assert rule(secretNames=["redis", "redis-eu"]) == {
+        "apiGroups": [""],
+        "resources": ["secrets"],
+        "resourceNames": ["redis", "redis-eu"],
+        "verbs": ["get"],
+    }
+    assert rule() == {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}
 
 
 def test_people_may_do_to_pools_what_they_may_do_to_deployments(chart: Chart) -> None:

@@ -16,6 +16,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"scope": "namespaces", "namespaces": "team-a"}, "at '/namespaces'"),
     ({"scope": "namespaces", "namespaces": ["Team"]}, "at '/namespaces/0'"),
     ({"scope": "namespaces", "namespaces": ["a", "a"]}, "at '/namespaces'"),
+    ({"secretNames": "redis"}, "at '/secretNames'"),
+    ({"secretNames": ["Redis"]}, "at '/secretNames/0'"),
     ({"crds": {"enable": True}}, "'enable' not allowed"),
     ({"dryRun": "false"}, "at '/dryRun'"),
     ({"replicaCount": "2"}, "at '/replicaCount'"),

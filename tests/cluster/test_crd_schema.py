@@ -24,10 +24,16 @@ Node = dict[str, Any]
 
 QUEUES_33 = [{"name": f"q{number}"} for number in range(33)]
 CONTAINER = {"name": "worker", "image": "registry.example/emails:1.4"}
+OFFICE = {"name": "office", "cron": "0 8 * * 1-5", "duration": "10h", "timeZone": "Europe/Berlin", "minReplicas": 3}
 
 
 def template(**pod: Any) -> Manifest:
     return {"spec": {"containers": [CONTAINER], **pod}}
+
+
+def office(**changes: Any) -> Manifest:
+    """A pool with one schedule, changed; None takes a field of it away."""
+    return pool(schedules=[{key: value for key, value in {**OFFICE, **changes}.items() if value is not None}])
 
 
 GOOD = {
@@ -56,6 +62,23 @@ GOOD = {
     ),
     "half a behavior": pool(behavior={"down": {}}),
     "no pause before zero": pool(idleAfter="0s"),
+    "a schedule": office(),
+    "a schedule in UTC": office(timeZone=None),
+    "a ceiling by the clock": office(minReplicas=None, maxReplicas=1),
+    "a floor and a ceiling by the clock": office(minReplicas=20, maxReplicas=20),
+    "a floor of none by the clock": office(minReplicas=0),
+    "a schedule of a year": office(cron="0 0 1 1 *", duration="8784h"),
+    "a cron of names and spaces": office(cron="*/5  8-18/2 1,15 JAN-MAR MON-FRI"),
+    "no schedules": pool(schedules=[]),
+    "32 schedules": pool(schedules=[{**OFFICE, "name": f"s{number}"} for number in range(32)]),
+    "a fallback of the least words": pool(fallback={}),
+    "a fallback that holds": pool(fallback={"after": "5m", "policy": "Hold"}),
+    "a fallback of no fewer": pool(fallback={"after": "90s", "policy": "AtLeast", "replicas": 4}),
+    "a fallback of a number": pool(fallback={"policy": "Replicas", "replicas": 20}),
+    "busy pods are drained": pool(protection={"busy": "Drain", "maxDrain": "30m"}),
+    "busy pods are told by their cost": pool(protection={"busy": "Cost"}),
+    "busy pods are not protected": pool(protection={"busy": "None"}),
+    "no time to drain a pod": pool(protection={"maxDrain": "0s"}),
     "a dry run": pool(mode="DryRun"),
     "a paused pool": pool(mode="Paused"),
     "a number set by hand": pool(replicas=5),
@@ -189,6 +212,99 @@ BAD: dict[str, tuple[Manifest, str]] = {
         adopting(gracePeriod="10m"),
         "spec.gracePeriod: Invalid value: spec.gracePeriod: only with spec.template",
     ),
+    # schedules
+    "33 schedules": (
+        pool(schedules=[{**OFFICE, "name": f"s{number}"} for number in range(33)]),
+        "spec.schedules: Too many: 33: must have at most 32 items",
+    ),
+    "a schedule twice": (pool(schedules=[OFFICE, OFFICE]), "spec.schedules[1]: Duplicate value"),
+    "a schedule without a name": (office(name=None), "spec.schedules[0].name: Required value"),
+    "a schedule with a space in its name": (office(name="my office"), "spec.schedules[0].name: Invalid value"),
+    "a too long name of a schedule": (office(name="s" * 64), "spec.schedules[0].name: Too long"),
+    "a schedule without a beginning": (office(cron=None), "spec.schedules[0].cron: Required value"),
+    "a cron of four fields": (
+        office(cron="0 8 * *"),
+        'spec.schedules[0].cron: Invalid value: "0 8 * *": spec.schedules[].cron: five fields',
+    ),
+    "a cron of six fields": (office(cron="0 0 8 * * 1"), "spec.schedules[].cron: five fields, like 0 8 * * 1-5"),
+    "a cron of a word": (office(cron="@daily"), "spec.schedules[].cron: five fields, like 0 8 * * 1-5"),
+    "a too long cron": (office(cron="0 8 * * " + "1," * 97), "spec.schedules[0].cron: Too long"),
+    "an empty time zone": (office(timeZone=""), "spec.schedules[0].timeZone: Invalid value"),
+    "a too long time zone": (office(timeZone="z" * 65), "spec.schedules[0].timeZone: Too long"),
+    "a schedule without a duration": (office(duration=None), "spec.schedules[0].duration: Required value"),
+    "a schedule of no time": (office(duration="0s"), "spec.schedules[].duration: more than 0s, at most 8784h"),
+    "a schedule of more than a year": (
+        office(duration="8785h"),
+        "spec.schedules[].duration: more than 0s, at most 8784h",
+    ),
+    "a schedule of no floor and no ceiling": (
+        office(minReplicas=None),
+        "spec.schedules[0]: Invalid value: spec.schedules[]: minReplicas or maxReplicas, or both",
+    ),
+    "a floor above its own ceiling": (
+        office(maxReplicas=2),
+        "spec.schedules[0].minReplicas: Invalid value: spec.schedules[].minReplicas: at most the maxReplicas of the same",
+    ),
+    "a floor above the most": (
+        office(minReplicas=21),
+        "spec.schedules: Invalid value: spec.schedules[].minReplicas: at most spec.maxReplicas",
+    ),
+    "a ceiling above the most": (
+        office(minReplicas=None, maxReplicas=21),
+        "spec.schedules: Invalid value: spec.schedules[].maxReplicas: at most spec.maxReplicas",
+    ),
+    "a floor below none": (office(minReplicas=-1), "spec.schedules[0].minReplicas: Invalid value"),
+    "a ceiling of none": (office(minReplicas=None, maxReplicas=0), "spec.schedules[0].maxReplicas: Invalid value"),
+    # fallback
+    "a fallback that is none": (
+        pool(fallback={"policy": "Static", "replicas": 1}),
+        'spec.fallback.policy: Unsupported value: "Static": supported values: "Hold", "AtLeast", "Replicas"',
+    ),
+    "a fallback of no fewer than what": (
+        pool(fallback={"policy": "AtLeast"}),
+        "spec.fallback: Invalid value: spec.fallback.replicas: with the policies AtLeast and Replicas",
+    ),
+    "a fallback of no number": (
+        pool(fallback={"policy": "Replicas"}),
+        "spec.fallback: Invalid value: spec.fallback.replicas: with the policies AtLeast and Replicas",
+    ),
+    "a number of a fallback that holds": (
+        pool(fallback={"policy": "Hold", "replicas": 2}),
+        "spec.fallback: Invalid value: spec.fallback.replicas: with the policies AtLeast and Replicas",
+    ),
+    "a number of no fallback": (
+        pool(fallback={"replicas": 2}),
+        "spec.fallback: Invalid value: spec.fallback.replicas: with the policies AtLeast and Replicas",
+    ),
+    "a fallback to none": (
+        pool(fallback={"policy": "Replicas", "replicas": 0}),
+        "spec.fallback.replicas: Invalid value",
+    ),
+    "a fallback above the most": (
+        pool(fallback={"policy": "AtLeast", "replicas": 21}),
+        "spec.fallback.replicas: Invalid value: spec.fallback.replicas: at most spec.maxReplicas",
+    ),
+    "a fallback at once": (
+        pool(fallback={"after": "0s"}),
+        "spec.fallback.after: more than 0s, at most 168h",
+    ),
+    "a fallback after more than a week": (
+        pool(fallback={"after": "169h"}),
+        "spec.fallback.after: more than 0s, at most 168h",
+    ),
+    # protection
+    "a protection that is none": (
+        pool(protection={"busy": "Cordon"}),
+        'spec.protection.busy: Unsupported value: "Cordon": supported values: "Drain", "Cost", "None"',
+    ),
+    "a drain of a pod of more than a week": (
+        pool(protection={"maxDrain": "169h"}),
+        "spec.protection.maxDrain: at most 168h",
+    ),
+    "a field that is none in a protection": (
+        pool(protection={"maxDrains": "1m"}),
+        'unknown field "spec.protection.maxDrains"',
+    ),
     # template or Deployment
     "no template and no Deployment": (pool(template=None), "spec.template, spec.deploymentRef: exactly one of the two"),
     "a template and a Deployment": (
@@ -221,6 +337,9 @@ DURATIONS: dict[str, Callable[[str], Manifest]] = {
     "spec.behavior.down.window": lambda text: pool(behavior={"down": {"window": text}}),
     "spec.idleAfter": lambda text: pool(idleAfter=text),
     "spec.gracePeriod": lambda text: pool(gracePeriod=text),
+    "spec.schedules[0].duration": lambda text: office(duration=text),
+    "spec.fallback.after": lambda text: pool(fallback={"after": text}),
+    "spec.protection.maxDrain": lambda text: pool(protection={"maxDrain": text}),
 }
 # The last one fits the pattern and no clock.
 NO_DURATIONS = ["", "30", "30 s", "1d", "1.5h", "-30s", "auto", "30S", "30s1m", "1" * 32 + "s", "99999999999999999999h"]
@@ -349,7 +468,7 @@ def test_every_rule_of_the_schema_is_tried_above(schema: Node) -> None:
 
 
 def test_every_duration_is_what_the_operator_takes_for_one(schema: Node) -> None:
-    paths = [f".{field}" for field in DURATIONS]
+    paths = [f".{field.replace('[0]', '[]')}" for field in DURATIONS]
     patterns = {path: _nodes(schema)[path]["pattern"] for path in paths}
     assert patterns == dict.fromkeys(paths, DURATION_PATTERN)
 

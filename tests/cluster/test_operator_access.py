@@ -15,7 +15,7 @@ from helm import Helm, HelmMissingError, find_helm
 from kubelet_played import KubeletPlayed
 from namespace import Namespace
 from operating import make_secret, operating, patch, stays
-from pools import pool
+from pools import adopting, pool
 from waiting import eventually, eventually_sync
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _granted(objects: list[Manifest], account: Manifest) -> set[Right]:
 def _lease(objects: list[Manifest]) -> str:
     """The only one that the operator may use."""
     rules = [rule for one in of_kind(objects, "Role") for rule in one["rules"]]
-    (name,) = [name for rule in rules for name in rule.get("resourceNames", ())]
+    (name,) = [name for rule in rules if rule["resources"] == ["leases"] for name in rule["resourceNames"]]
     return str(name)
 
 
@@ -101,12 +101,22 @@ def _used(events: list[AuditEvent]) -> set[Right]:
     return rights
 
 
-@pytest.mark.parametrize("scope", ["cluster", "namespaces"])
+@pytest.mark.parametrize(
+    ("scope", "secrets"),
+    [("cluster", []), ("namespaces", []), ("namespaces", ["redis"])],
+    ids=["cluster", "namespaces", "named-secrets"],
+)
 async def test_the_operator_uses_every_right_that_the_chart_grants_and_needs_no_other(
-    scope: str, chart: Chart, control_plane: ControlPlane, kubectl: Kubectl, tmp_path: Path, redis7_url: str
+    scope: str,
+    secrets: list[str],
+    chart: Chart,
+    control_plane: ControlPlane,
+    kubectl: Kubectl,
+    tmp_path: Path,
+    redis7_url: str,
 ) -> None:
     namespace = Namespace(control_plane, kubectl.namespace)
-    with _installed(chart, kubectl, {"scope": scope}) as objects:
+    with _installed(chart, kubectl, {"scope": scope, "secretNames": secrets}) as objects:
         account = only(objects, "ServiceAccount")
         name = account["metadata"]["name"]
         who = f"system:serviceaccount:{kubectl.namespace}:{name}"
@@ -129,6 +139,9 @@ async def test_the_operator_uses_every_right_that_the_chart_grants_and_needs_no_
                 await eventually(lambda: namespace.status()["pods"]["ready"] > 1)
             patch(kubectl, "workerpool", "emails", {"spec": {"maxReplicas": 1}})
             await eventually(lambda: namespace.replicas() == 1)
+            kubectl("create", "deployment", "theirs", "--image=registry.example/theirs", "--replicas=1")
+            kubectl("apply", "-f", "-", manifest=adopting("adopting", "theirs", minReplicas=2))
+            await eventually(lambda: namespace.replicas("theirs") == 2)
             kubectl("delete", "deployment", "emails")
             await eventually(lambda: namespace.replicas() == 1)
             await eventually(lambda: namespace.is_told("Ready", "True"))
@@ -143,6 +156,30 @@ async def test_the_operator_uses_every_right_that_the_chart_grants_and_needs_no_
         assert _used(events) == _granted(objects, account)
         if scope == "namespaces":
             assert not of_kind(objects, "ClusterRoleBinding")
+
+
+async def test_with_a_role_and_named_secrets_only_pools_are_served_and_another_secret_is_told(
+    chart: Chart, control_plane: ControlPlane, kubectl: Kubectl, tmp_path: Path, redis7_url: str
+) -> None:
+    namespace = Namespace(control_plane, kubectl.namespace)
+    values = {"scope": "namespaces", "secretNames": ["redis", "redis-eu"]}
+    with _installed(chart, kubectl, values) as objects:
+        assert not of_kind(objects, "ClusterRole")
+        operators = _as_account(control_plane, kubectl, only(objects, "ServiceAccount")["metadata"]["name"], tmp_path)
+        eventually_sync(lambda: "yes" in operators("auth", "can-i", "list", "workerpools.corral.dev"))
+        operators.refusal("auth", "can-i", "get", "secrets/other")
+        async with operating(operators, tmp_path):
+            for number, name in enumerate(("redis", "redis-eu", "other"), 1):
+                make_secret(kubectl, redis7_url, name)
+                of = {"redis": {"secretRef": {"name": name}}, "minReplicas": number}
+                kubectl("apply", "-f", "-", manifest=pool(f"on-{name}", **of))
+            await eventually(lambda: namespace.replicas("on-redis") == 1)
+            await eventually(lambda: namespace.replicas("on-redis-eu") == 2)
+            await eventually(lambda: namespace.is_told("Ready", "False", "Forbidden", "on-other"))
+            told = namespace.condition("Ready", "on-other")
+            assert told is not None
+            assert "may not read Secret other" in told[2]
+            assert namespace.find("deployments", "on-other") is None
 
 
 async def test_a_right_that_is_missing_is_told_at_the_pool(

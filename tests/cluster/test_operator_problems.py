@@ -46,15 +46,16 @@ async def test_what_stands_against_a_pool_is_told_and_mended(
     kubectl("create", "deployment", "taken", "--image=registry.example/theirs:1", "--replicas=2")
     theirs = namespace.deployment("taken")
 
-    def of_secret(name: str) -> Manifest:
-        return pool(name, redis={"secretRef": {"name": name}}, minReplicas=1)
+    def alone(name: str, **spec: Any) -> Manifest:
+        """With a queue of its own: pools on one queue are told of each other."""
+        return pool(name, queues=[{"name": name}], minReplicas=1, **spec)
 
     async with operating(kubectl, tmp_path) as operator:
         for manifest in (
-            pool("taken", minReplicas=1),
-            pool("imageless", template=_template(image=None), minReplicas=1),
-            pool("bad-port", template=_template(ports=[{"containerPort": 70000}]), minReplicas=1),
-            *(of_secret(name) for name in ("missing", "incomplete", "invalid")),
+            alone("taken"),
+            alone("imageless", template=_template(image=None)),
+            alone("bad-port", template=_template(ports=[{"containerPort": 70000}])),
+            *(alone(name, redis={"secretRef": {"name": name}}) for name in ("missing", "incomplete", "invalid")),
         ):
             kubectl("apply", "-f", "-", manifest=manifest)
         expected = {

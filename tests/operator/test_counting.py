@@ -8,12 +8,13 @@ import pytest
 
 from corral import Queue
 from corral.address import make_pool
+from corral.beat_record import Beat, BeatState, quiet_order
 from corral.clock import now_ms
 from corral.connection import Line
-from corral.errors import RedisRefused
+from corral_operator.active_jobs import closer_look
 from corral_operator.causes import WRONG_TYPE
-from corral_operator.counting import SAMPLE, QueueKey, age_commands, commands, count, running_age_s, sample
-from corral_operator.observed import QueueReading, Reading, Unknown
+from corral_operator.counting import commands, count, listed
+from corral_operator.observed import QueueReading, Reading, Unknown, WorkerReading
 from node_driver import NodeDriver
 from redis_secret import ask
 from waiting import eventually
@@ -143,13 +144,14 @@ async def test_a_queue_without_limits_has_none(line: Line) -> None:
 KEYS_OF_ANOTHER_TYPE = (
     *("wait", "paused", "prioritized", "delayed", "active", "meta", "id"),
     *("waiting-children", "completed", "failed"),
+    *("corral:beats", "corral:workers", "corral:orders"),
 )
 
 
 @pytest.mark.parametrize("key", KEYS_OF_ANOTHER_TYPE)
 async def test_a_key_of_another_type_makes_the_queue_unknown_and_is_named(line: Line, key: str) -> None:
     await line.call("SADD", f"bull:q:{key}", "x")
-    reading = await _read(line, ask("q", ages=True), NOW)
+    reading = await _read(line, ask("q", ages=True, workers=True), NOW)
     assert isinstance(reading, Unknown)
     assert (reading.queue, reading.cause) == ("q", WRONG_TYPE)
     assert reading.text.startswith(f"bull:q:{key} holds a value of another type (WRONGTYPE); is the prefix")
@@ -162,51 +164,70 @@ async def test_a_counter_that_is_no_number_is_not_taken_for_zero(line: Line) -> 
     assert (reading.cause, reading.text.split(";")[0]) == (WRONG_TYPE, "bull:q:id holds no whole number")
 
 
-# --- ages of the running jobs ---
-
-
-def _ids(number: int) -> list[bytes]:
-    return [str(place).encode() for place in range(number)]
-
-
-def test_a_short_list_is_read_whole_and_a_long_one_evenly() -> None:
-    assert sample(_ids(SAMPLE)) == _ids(SAMPLE)
-    assert sample([]) == []
-    # Forty in all: every second one.
-    assert sample(_ids(2 * SAMPLE)) == [str(place).encode() for place in range(1, 2 * SAMPLE, 2)]
-    ages = [int(each) for each in sample(_ids(500))]
-    assert len(ages) == SAMPLE
-    assert sum(ages) / SAMPLE == pytest.approx(249.5)
-
-
-def test_the_ages_of_a_sample_stand_for_all_active_jobs() -> None:
-    stamps = [str(NOW - 1000).encode(), str(NOW - 3000).encode()]
-    assert running_age_s(2, stamps, NOW) == 4.0
-    assert running_age_s(10, stamps, NOW) == 20.0
-
-
-def test_jobs_whose_start_cannot_be_read_are_left_out() -> None:
-    missing = [None, b"soon", RedisRefused("it is a list", "WRONGTYPE")]
-    assert running_age_s(4, [*missing, str(NOW - 1000).encode()], NOW) == 4.0
-    assert running_age_s(4, missing, NOW) is None
-    assert running_age_s(4, [], NOW) is None
-
-
-def test_a_host_whose_clock_is_ahead_makes_no_negative_age() -> None:
-    assert running_age_s(1, [str(NOW + 5000).encode()], NOW) == 0.0
-
-
-def test_ages_are_asked_of_the_jobs_own_hashes() -> None:
-    assert age_commands(QueueKey("{a}", "q"), [b"7", "é:x:y".encode()]) == [
-        ("HGET", b"{a}:q:7", "processedOn"),
-        ("HGET", "{a}:q:é:x:y".encode(), "processedOn"),
-    ]
-
-
-async def test_the_list_of_active_jobs_is_read_only_when_ages_are_asked(line: Line) -> None:
+async def test_the_list_of_active_jobs_is_read_only_when_ages_or_holders_are_asked(line: Line) -> None:
     lists = ("LRANGE", "bull:q:active")
-    assert lists not in [command[:2] for command in commands(ask("q"), NOW)]
+    assert lists not in [command[:2] for command in commands(ask("q", workers=True), NOW)]
     assert lists in [command[:2] for command in commands(ask("q", ages=True), NOW)]
+    assert lists in [command[:2] for command in commands(ask("q", holders=True), NOW)]
+
+
+# --- workers ---
+
+
+async def _beat(line: Line, beat: Beat, beat_ms: int = NOW, order: str | None = None) -> None:
+    await line.call("ZADD", "bull:q:corral:beats", beat_ms, beat.worker)
+    await line.call("HSET", "bull:q:corral:workers", beat.worker, beat.to_wire())
+    if order is not None:
+        await line.call("HSET", "bull:q:corral:orders", beat.worker, order)
+
+
+async def test_a_workers_record_its_beat_and_its_order_are_read_together(line: Line) -> None:
+    first = Beat("w1", BeatState.QUIET, busy=2, slots=4, taken=9, ended=7, seconds=1.5, every=3.0, pod="p", since=NOW)
+    await _beat(line, first, order=quiet_order(NOW + 60_000))
+    await _beat(line, Beat("w2"), NOW + 5)
+    reading = await _known(line, ask("q", workers=True))
+    assert reading.workers == (WorkerReading(first, NOW, NOW + 60_000), WorkerReading(Beat("w2"), NOW + 5))
+    assert (reading.exists, reading.holders) == (False, None)
+
+
+async def test_nobody_there_is_another_thing_than_nobody_asked(line: Line) -> None:
+    assert (await _known(line, ask("q", workers=True))).workers == ()
+    assert (await _known(line, ask("q"))).workers is None
+
+
+async def test_a_record_of_a_newer_version_is_read_as_far_as_it_is_known(line: Line) -> None:
+    record = '{"v": 7, "state": "taking", "busy": 2, "pod": "p", "mood": {"good": true}, "slots": "many"}'
+    await line.call("ZADD", "bull:q:corral:beats", NOW, "w1")
+    await line.call("HSET", "bull:q:corral:workers", "w1", record)
+    reading = await _known(line, ask("q", workers=True))
+    assert reading.workers == (WorkerReading(Beat("w1", busy=2, pod="p"), NOW),)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        ("HSET", "bull:q:corral:workers", "w1", "{"),
+        ("HSET", "bull:q:corral:workers", "w1", "[" * 100_000),
+        ("HSET", "bull:q:corral:workers", "w1", b"\xff\xfe"),
+        ("HSET", "bull:q:corral:workers", "w1", "7"),
+        ("HSET", "bull:q:corral:workers", "w1", '{"state": ["taking"]}'),
+        ("HDEL", "bull:q:corral:workers", "w1"),
+        ("ZREM", "bull:q:corral:beats", "w1"),
+        ("ZADD", "bull:q:corral:beats", "+inf", "w1"),
+        ("ZADD", "bull:q:corral:beats", -1, "w1"),
+    ],
+)
+async def test_a_corrupt_record_is_left_out_and_the_others_are_read(line: Line, damage: tuple[Any, ...]) -> None:
+    await _beat(line, Beat("w1"))
+    await _beat(line, Beat("w2"))
+    await line.call(*damage)
+    assert (await _known(line, ask("q", workers=True))).workers == (WorkerReading(Beat("w2"), NOW),)
+
+
+@pytest.mark.parametrize("order", ["loud:7", "quiet:", "quiet:soon", "quiet:" + "9" * 99, b"\xff"])
+async def test_an_order_that_nobody_here_knows_is_none(line: Line, order: str) -> None:
+    await _beat(line, Beat("w1"), order=order)
+    assert (await _known(line, ask("q", workers=True))).workers == (WorkerReading(Beat("w1"), NOW),)
 
 
 # --- against others ---
@@ -242,7 +263,7 @@ async def test_all_states_are_counted_as_node_reports_them(
         runs = [{"name": "run", "data": {"sleep": 30_000}} for _ in range(2)]
         await node.add("q", *ends, *runs)
         before = now_ms()
-        await node.work(["q"], concurrency=5)
+        await node.work(["q"], concurrency=5, name="node-7")
 
         async def two_run() -> bool:
             counts = await node.queue("q", "getJobCounts")
@@ -265,7 +286,7 @@ async def test_all_states_are_counted_as_node_reports_them(
                 assert await redis7_client.exists("bull:q:paused") == (bullmq == "5")
             theirs = await node.queue("q", "getJobCounts")
             now = now_ms()
-            asked = ask("q", horizon_s=120.0, ages=True)
+            asked = ask("q", horizon_s=120.0, ages=True, holders=True)
             sent = commands(asked, now)
             replies = await redis7_line.call_each(sent)
             ours = count(asked, sent, replies)
@@ -282,10 +303,12 @@ async def test_all_states_are_counted_as_node_reports_them(
             assert ours.id_counter == 15 + paused
             assert ours.next_due_ms is not None
             assert 0 < ours.next_due_ms - now <= 60_000
-            stamps = await redis7_line.call_each(age_commands(asked.queue, sample(replies[-1])))
-            age_s = running_age_s(ours.active, stamps, now)
-            assert age_s is not None
-            assert 0 < age_s <= 2 * (now - before) / 1000
+            look = closer_look(asked, ours, listed(asked, replies))
+            assert look is not None
+            ours = look.seen(ours, await redis7_line.call_each(look.commands()), now)
+            assert ours.running_age_s is not None
+            assert 0 < ours.running_age_s <= 2 * (now - before) / 1000
+            assert ours.holders == {"node-7": 2}
         await node.queue("q", "setGlobalRateLimit", 7, 1500)
         limited = await _known(redis7_line, ask("q"), now_ms())
         assert (limited.rate_max, limited.rate_duration_ms) == (7, 1500)

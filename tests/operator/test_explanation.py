@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from textwrap import dedent
 from typing import Any
+
+import pytest
 
 from corral_operator import decision
 from corral_operator.decision import Reason
 from corral_operator.explanation import explanation_of
-from corral_operator.observed import Pods
+from corral_operator.observed import Pods, Rivals
 from corral_operator.report import Problem, Scaled
 from corral_operator.rules import CANDIDATES, RULES
+from corral_operator.scaling import PoolMemory
 from corral_operator.sections import plain_lines
 from decided_pools import decided_pool
 from pools import pool
@@ -56,7 +60,7 @@ def test_a_pool_that_has_just_been_scaled_up_is_explained_whole() -> None:
           flow              7  keep up with what arrives, within the target
           drain             8  start what waits, or falls due within a pod start, within the target
           window           12  the highest wish that is remembered; chosen
-          busy              0  active jobs, as far as there are pods
+          busy              0  pods that may be busy, as far as there are pods
           minReplicas       0  the floor of the spec
           maxReplicas      20  the ceiling of the spec
 
@@ -179,6 +183,80 @@ def test_limits_of_every_kind_of_target_are_told() -> None:
     ]
 
 
+OFFICE = {"name": "office", "cron": "0 8 * * *", "duration": "10h", "timeZone": "Europe/Berlin", "minReplicas": 3}
+LUNCH = {"name": "lunch", "cron": "0 12 * * *", "duration": "90m", "maxReplicas": 2}
+
+
+def test_a_schedule_that_holds_says_what_it_asks_for_and_until_when() -> None:
+    body = decided_pool(quiet(), present=0, schedules=[OFFICE])
+    why = told_of("shop/emails", body)
+    assert why[0][1].startswith("3 replicas: schedule office (until 2026-01-01 18:00 Europe/Berlin) asks for no fewer;")
+    assert why[1] == ("rule", "Schedule: a schedule holds that asks for so many at least")
+    assert ("schedule", "     3", "the floor of the schedule that holds; chosen") in told_of("candidates", body)
+    changes = told_of("what would change it", body)
+    assert ("zero", "not while schedule office (until 2026-01-01 18:00 Europe/Berlin) asks for 3") in changes
+    assert ("schedule", "office ends at 2026-01-01 18:00 Europe/Berlin") in changes
+    assert not any(change == "fewer" for change, _ in changes)
+    assert ("schedule", "office: at least 3 from 0 8 * * * Europe/Berlin on, for 10 h") in told_of("limits", body)
+
+
+def test_a_ceiling_of_a_schedule_is_told_as_what_keeps_it_from_more() -> None:
+    body = decided_pool(quiet(waiting=200), present=2, schedules=[OFFICE, LUNCH])
+    assert told_of("shop/emails", body)[0][1].endswith(
+        "4 are wanted, but schedule lunch (until 2026-01-01 13:30 UTC) allows 2"
+    )
+    changes = told_of("what would change it", body)
+    assert ("more", "not while schedule lunch (until 2026-01-01 13:30 UTC) allows 2") in changes
+    assert ("schedule", "lunch ends at 2026-01-01 13:30 UTC") in changes
+
+
+def test_a_schedule_to_come_is_told_with_its_moment() -> None:
+    body = decided_pool(quiet(), present=0, schedules=[{**LUNCH, "cron": "30 17 * * *"}])
+    assert ("schedule", "lunch begins at 2026-01-01 17:30 UTC") in told_of("what would change it", body)
+
+
+def test_a_pool_in_conflict_says_what_must_end_and_nothing_of_the_load() -> None:
+    body = decided_pool(quiet(waiting=90), present=3, rivals=Rivals(holds=("HorizontalPodAutoscaler emails",)))
+    assert told_of("what would change it", body) == [
+        ("replicas", "when nobody else writes the replicas of the Deployment; see the condition Conflict")
+    ]
+
+
+def test_a_fallback_is_told_before_and_while_it_holds() -> None:
+    fallback = {"after": "90s", "policy": "AtLeast", "replicas": 4}
+    before = decided_pool(unread(), present=1, fallback=fallback)
+    assert told_of("what would change it", before) == [
+        ("replicas", "when every queue can be read again; until then they stay"),
+        ("fallback", "AtLeast 4, when that lasts 90 s"),
+    ]
+    memory = replace(PoolMemory.begin(1, 0.0), unknown_since_s=5.0)
+    body = decided_pool(unread(), present=1, fallback=fallback, memory=memory)
+    assert told_of("what would change it", body) == [
+        ("replicas", "when every queue can be read again; until then the fallback holds")
+    ]
+    assert ("fallback", "     4", "the fallback of the spec, within the bounds; chosen") in told_of("candidates", body)
+
+
+def test_a_downstream_limit_keeps_nobody_from_more() -> None:
+    body = decided_pool(quiet(waiting=100), present=4, age_s=1.0, target=WAIT)
+    body["status"]["conditions"] = [{"type": "Limited", "status": "True", "reason": "Downstream", "message": "x"}]
+    changes = [when for change, when in told_of("what would change it", body) if change == "more"]
+    assert any("ready in emails" in when for when in changes)
+    assert not any("not before this ends" in when for when in changes)
+
+
+def test_busy_pods_without_the_protection_that_is_asked_for_are_to_be_seen_to() -> None:
+    body = decided_pool(quiet(waiting=3), present=2)
+    rows = [("NoOrders", "Redis refuses orders"), ("None", "spec.protection.busy is None")]
+    for reason, message in rows:
+        row = {"type": "Protected", "status": "False", "reason": reason, "message": message, "lastTransitionTime": NOON}
+        body["status"]["conditions"] = [row, {**row, "type": "Stuck", "status": "True", "reason": "OrphanedJobs"}]
+        told = [row[:2] for row in told_of("to be seen to", body)]
+        # What the user chose is no trouble.
+        assert told == [("Protected", "NoOrders")] * (reason == "NoOrders") + [("Stuck", "OrphanedJobs")]
+
+
+@pytest.mark.timeout(240)  # some thousand statuses
 def test_a_status_full_of_nonsense_breaks_nothing() -> None:
     whole = decided_pool(quiet(waiting=3, delayed=2, next_due_ms=NOON_MS + 500_000), present=2)
     nonsense: list[Any] = [None, "x", -1, [None], {"a": "b"}]
@@ -208,6 +286,7 @@ def test_every_candidate_has_its_words() -> None:
         decided_pool(quiet(waiting=3), present=2),
         decided_pool(quiet(waiting=3), present=2, target={"jobsPerReplica": 1}),
         decided_pool(unread(), present=2),
+        decided_pool(quiet(), present=3, schedules=[OFFICE, {**LUNCH, "maxReplicas": 4}]),
     ):
         candidates = body["status"]["decision"]["candidates"]
         assert candidates.keys() <= CANDIDATES.keys()

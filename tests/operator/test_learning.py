@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corral_operator.history import MOST, Sample, add, at, passed
@@ -239,6 +239,7 @@ counts = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1e5), counts), max_size=30))
 def test_whatever_is_read_the_numbers_are_sane(rows: list[tuple[float, dict[str, int]]]) -> None:
     teacher = Teacher()

@@ -326,7 +326,7 @@ async def test_a_write_that_had_to_wait_is_not_sent_when_its_time_has_passed(emp
         while not api._free.locked():
             await api._free.acquire()
         assert door.writes
-        waiting = asyncio.create_task(door.scale(Key("default", "emails"), 3))
+        waiting = asyncio.create_task(door.scale(Key("default", "emails"), 3, ""))
         await asyncio.sleep(0)
         leads = False
         for _ in range(16):

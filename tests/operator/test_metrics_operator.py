@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -9,10 +10,13 @@ from prometheus_client import Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
 from corral.version import __version__
-from corral_operator.decision import Reason
+from corral_operator.decision import Limited, Reason
+from corral_operator.findings import KINDS, Finding, Findings
+from corral_operator.guard import Guard
 from corral_operator.metrics import OperatorMetrics
-from corral_operator.observed import Pods
+from corral_operator.observed import Member, Observed, Pods, Staff
 from corral_operator.report import Problem, Report
+from corral_operator.spec import Busy
 from reports import NOON_MS, POOL, decided, lesson, quiet, report, unread
 
 AT = {"namespace": "shop", "pool": "emails"}
@@ -148,17 +152,79 @@ def test_the_names_of_the_pools_gauges_are_taken(metrics: OperatorMetrics) -> No
         Gauge("corral_pool_replicas", "another", registry=metrics.registry)
 
 
-def test_every_family_stands_in_the_table_of_the_module(metrics: OperatorMetrics) -> None:
+def full(number: int = 1) -> Report:
+    """Everything that can be told of a pool, `number` times as much of it."""
+    names = tuple(f"queue-{row}" for row in range(number))
+    rows = tuple(quiet(name, waiting=number, active=number) for name in names)
+    members = {f"pod-{row}": Member(f"pod-{row}", 1) for row in range(number)}
+    findings = tuple(Finding(kind, f"job {row} of emails", 2) for kind in KINDS for row in range(number))
+    seen = Observed(100.0, NOON_MS, rows, Pods.steady(3), Staff(members, beats=True, complete=True))
+    return report(
+        pool=replace(POOL, queues=names),
+        observed=seen,
+        decision=decided(8, limited=Limited(40, Reason.MAX_REPLICAS, "no more")),
+        findings=Findings(findings, looked=True),
+        guard=Guard(Busy.DRAIN, "Drain", "so"),
+        leaving=2,
+        learned={name: lesson(age_s=1.0) for name in names},
+    )
+
+
+def used(number: int = 1) -> OperatorMetrics:
+    """Metrics that everything was counted in, `number` times."""
+    metrics = OperatorMetrics()
+    metrics.pool_seen("shop", "emails", full(number))
+    for _ in range(number):
+        metrics.decided(Reason.FLOW)
+        metrics.scaled("up")
+        metrics.api_call("PATCH", "deployments", 200)
+        metrics.watch_silent("workerpools")
+        metrics.orders_written(2)
+        metrics.redis_read(0.1)
+        metrics.redis_error("Timeout")
+        metrics.tick(0.1)
+    return metrics
+
+
+def test_what_is_served_stands_in_the_table_of_the_module_with_its_labels_and_what_stands_there_is_served() -> None:
     import corral_operator.metrics as module
 
+    rows = re.findall(r"^    (corral_\w+)(?:\{([\w,]+)\})? ", module.__doc__ or "", re.MULTILINE)
+    documented = {name: set(labels.split(",")) - {""} for name, labels in rows}
+    served: dict[str, set[str]] = {}
+    for name, labels in page(used()):
+        # The library tells beside each counter when it was made.
+        if name.startswith("corral") and not name.endswith("_created"):
+            keys = {key for key, _ in labels} - {"le"}
+            served[re.sub("_(bucket|count|sum)$", "", name)] = keys
+    assert served == documented
+
+
+def test_labels_are_bounded_whatever_is_in_the_queues() -> None:
+    """Nothing of a pool's queues, jobs or pods makes a further series."""
+    few, many = (set(page(used(number))) for number in (1, 30))
+    assert few == many
+    values = " ".join(value for _, labels in many for _, value in labels)
+    assert [word for word in ("queue-", "pod-", "job ") if word in values] == []
+
+
+def test_every_limit_and_every_finding_has_its_word(metrics: OperatorMetrics) -> None:
+    metrics.pool_seen("shop", "emails", full())
+    assert value(metrics, "corral_pool_limited", reason="MaxReplicas", **AT) == 1
+    assert [value(metrics, "corral_pool_findings", kind=kind, **AT) for kind in KINDS] == [2] * len(KINDS)
+    assert value(metrics, "corral_pool_busy_replicas", **AT) == 1
+    assert value(metrics, "corral_pool_leaving_replicas", **AT) == 2
+    metrics.pool_seen("shop", "emails", report(findings=Findings(looked=True)))
+    assert "corral_pool_limited" not in series(metrics, "emails")
+    assert value(metrics, "corral_pool_findings", kind="OutOfMemory", **AT) == 0
     metrics.pool_seen("shop", "emails", report())
-    body, _ = metrics.render()
-    names = {family.name for family in text_string_to_metric_families(body.decode())}
-    # The library tells beside each counter when it was made.
-    ours = {name for name in names if name.startswith("corral") and not name.endswith("_created")}
-    table = module.__doc__ or ""
-    assert len(ours) == 16
-    assert {name for name in ours if name not in table} == set()
+    assert not series(metrics, "emails") & {"corral_pool_findings", "corral_pool_busy_replicas"}, "not known"
+
+
+def test_orders_to_workers_are_counted(metrics: OperatorMetrics) -> None:
+    assert value(metrics, "corral_orders_written_total") == 0
+    metrics.orders_written(3)
+    assert value(metrics, "corral_orders_written_total") == 3
 
 
 def test_two_operators_in_one_process_do_not_share_numbers() -> None:

@@ -164,7 +164,7 @@ async def test_no_credential_is_shown_anywhere(
         await eventually(lambda: kube.condition("RedisReachable") == ("False", "AuthFailed"))
         with kube.fault(status=500):
             kube.change("workerpools", lambda body: body["spec"].update(maxReplicas=21))
-            await eventually(lambda: operator.said("the API server refused"))
+            await eventually(lambda: operator.said("the status is refused"))
         seen = "".join(
             [
                 operator.output,
@@ -179,14 +179,18 @@ async def test_no_credential_is_shown_anywhere(
     assert not re.search("s3cret-of-redis|token-of-the-operator|redis://", seen)
 
 
-async def test_once_tells_each_pool_in_a_line_and_ends(kube: KubeMock, emails: Queue, tmp_path: Path) -> None:
+async def test_once_tells_each_pool_in_a_line_and_ends(
+    kube: KubeMock, emails: Queue, redis7_url: str, tmp_path: Path
+) -> None:
     with OperatorProcess(tmp_path / "operator", kube.kubeconfig, ["--once"]) as operator:
         assert await operator.wait(20) == 0
         assert operator.output == "there are no WorkerPools\n"
     kube.add("workerpools", pool(target=LENGTH))
     kube.add("deployments", {**DEPLOYMENT, "metadata": {"name": "other"}})
-    kube.add("workerpools", adopting("adopting", "other", target=LENGTH))
+    kube.add("workerpools", adopting("adopting", "other", target=LENGTH, queues=[{"name": "letters"}]))
     await emails.add_bulk(FORTY)
+    async with Queue("letters", redis=redis7_url) as letters:
+        await letters.add_bulk(FORTY)
     with OperatorProcess(tmp_path / "dry", kube.kubeconfig, ["--once", "--dry-run"]) as operator:
         assert await operator.wait(20) == 0
         adopted, own = operator.output.splitlines()

@@ -124,6 +124,31 @@ def test_what_was_learned_of_the_redis_of_another_secret_is_forgotten() -> None:
     assert state.found == {"emails"}  # another Secret of the same Redis
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        ("redis://:first@a", "redis://:second@a", True),
+        ("redis://a", "redis://user:p%40ss@A:6379/0", True),
+        ("redis://a?password=first", "redis://a?password=second", True),
+        ("redis://a", "rediss://a", True),
+        ("redis://:first@a", "redis://:first@b", False),
+        ("redis://a", "redis://a:6380", False),
+        ("redis://a/0", "redis://a/1", False),
+        ("redis://a?db=0", "redis://a?db=1", False),
+        ("unix:///run/a.sock", "unix:///run/b.sock", False),
+    ],
+)
+def test_a_rotated_password_is_no_other_redis_and_what_was_learned_stays(before: str, after: str, same: bool) -> None:
+    state = _state()
+    state.use(secret_of(before))
+    state.learn((QueueReading("emails"),), NOW)
+    state.orders_refused = "NOPERM"
+    assert state.use(secret_of(after))
+    assert (state.found == {"emails"}, "emails" in state.learned, "emails" in state.queues) == (same,) * 3
+    assert state.orders_refused is None, "the new login may be allowed more"
+    assert "first" not in str(state.learned_of)
+
+
 def test_a_queue_that_left_the_pool_is_forgotten() -> None:
     state = _state(queues=[{"name": "emails"}, {"name": "sms"}])
     state.learn((QueueReading("emails"), QueueReading("sms")), NOW)

@@ -87,7 +87,7 @@ def machine(tmp_path: Path) -> Iterator[Callable[..., Machine]]:
 
 async def running(machine: Machine, replicas: int) -> Machine:
     await machine.door.create(machine.manifest())
-    await machine.door.scale(EMAILS, replicas)
+    await machine.door.scale(EMAILS, replicas, "")
     return machine
 
 
@@ -133,7 +133,7 @@ async def test_a_deployment_is_told_as_an_api_server_would(machine: Callable[...
     assert (made.replicas, made.total, made.settled, made.owner_uid) == (0, 0, True, here.pools[0].uid)
     with pytest.raises(ApiError, match="is there already"):
         await here.door.create(here.manifest())
-    version = await here.door.scale(EMAILS, 3)
+    version = await here.door.scale(EMAILS, 3, "")
     assert version > made.version
     asked = (await here.door.deployments())[0][0]
     assert (asked.replicas, asked.total, asked.ready, asked.settled) == (3, 3, 0, False)
@@ -149,14 +149,14 @@ async def test_unready_replicas_go_first_and_then_the_youngest(machine: Callable
     here = await running(machine(local_pool(container=STUBBORN, runtime="Any")), 4)
     await here.ready(4)
     here.row("emails-1").state = ReplicaState.STARTING
-    await here.door.scale(EMAILS, 2)
+    await here.door.scale(EMAILS, 2, "")
     ending = [row.name for row in here.door.replicas(EMAILS) if row.state is ReplicaState.ENDING]
     assert ending == ["emails-1", "emails-4"]
     found = await here.door.deployment(EMAILS)
     assert found is not None
     assert (found.total, found.terminating, found.settled) == (2, 2, True)
     # Those that end are nobody's replicas any more: new ones take their place.
-    await here.door.scale(EMAILS, 3)
+    await here.door.scale(EMAILS, 3, "")
     assert [row.name for row in here.door.replicas(EMAILS)][-1] == "emails-5"
 
 
@@ -188,11 +188,11 @@ async def test_a_drain_lets_those_finish_that_end_already_and_starts_none(machin
     here = await running(machine(local_pool(container=STUBBORN, runtime="Any")), 2)
     for name in ("emails-1", "emails-2"):
         await eventually(lambda name=name: "here" in here.row(name).log.read_text())
-    await here.door.scale(EMAILS, 1)
+    await here.door.scale(EMAILS, 1, "")
     draining = asyncio.create_task(here.door.drain())
     logs = [here.folder / f"emails-{number}.log" for number in (1, 2)]
     await eventually(lambda: all("term" in log.read_text() for log in logs))
-    await here.door.scale(EMAILS, 3)
+    await here.door.scale(EMAILS, 3, "")
     assert len(here.door.replicas(EMAILS)) == 2
     assert [log.read_text().count("term") for log in logs] == [1, 1]
     here.door.hurry()

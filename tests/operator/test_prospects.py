@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from corral_operator.observed import Observed, Pods
+from corral_operator.observed import Observed, Pods, Rivals
 from corral_operator.prospects import Prospect, prospects_of
 from corral_operator.scaling import decide
-from corral_operator.spec import read_spec
+from corral_operator.spec import Busy, read_spec
 from decided_pools import POD_START_S, decided_pool
 from reports import NOON_MS, lesson, quiet
 
@@ -224,3 +224,21 @@ def test_a_hint_of_the_service_time_counts_until_it_is_learned() -> None:
     assert "at what load" not in [row.change for row in with_a_second]
     body["spec"]["jobSeconds"] = 30
     assert "at what load" in [row.change for row in told(body)]
+
+
+def test_busy_pods_are_recollected_as_the_decision_counted_them() -> None:
+    """Drained pods are no floor, so fewer jobs do mean fewer pods; where they are one, they do not."""
+    load = Load(9, active=9, rate=6.67, spec=WAIT)
+    readings = quiet(active=9)
+    drained = decided_pool(readings, present=9, rates={"emails": 6.67}, guard=Busy.DRAIN, **WAIT)
+    assert "busy" not in drained["status"]["decision"]["candidates"]
+    assert [row.when for row in told(drained) if row.change == "fewer"] == [
+        "8, when the load stays as it is now, within 120 s"
+    ]
+    assert [row.when for row in told(load.body()) if row.change == "fewer"] == []
+
+
+def test_of_a_queue_that_others_serve_too_no_load_is_told() -> None:
+    body = decided_pool(quiet(waiting=90), present=3, rivals=Rivals(shares={"emails": 0.5}))
+    body["status"]["conditions"] = [{"type": "Conflict", "status": "True", "reason": "SharedQueue"}]
+    assert ("at what load", NOT_TOLD) in [(row.change, row.when) for row in told(body)]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from corral.clock import now_ms
-from corral.errors import ConfigurationError
+from corral.errors import ConfigurationError, RedisRefused, RedisUnavailable
 from corral_operator import readings
 from corral_operator.counting import QueueKey
 from corral_operator.observed import QueueReading, Unknown
@@ -95,7 +95,9 @@ class _CountingLine:
         self.trips: list[int] = []
         reader._line = self  # type: ignore[assignment]
 
-    async def call_each(self, commands: Sequence[Any]) -> list[Any]:
+    cluster = False
+
+    async def call_each(self, commands: Sequence[Any], timeout: float = 0) -> list[Any]:
         self.trips.append(len(commands))
         if error := next(self._plan, None):
             raise error
@@ -143,6 +145,48 @@ async def test_a_second_trip_that_fails_leaves_the_counts_known(
     assert (reading.active, reading.running_age_s) == (1, None)
 
 
+async def test_ages_and_holders_come_with_the_same_second_round_trip(
+    new_reader: Callable[..., Reader], redis_url: str, async_client: redis.asyncio.Redis
+) -> None:
+    for name in ("a", "b"):
+        for number, pod in enumerate(["p", "p", "q"]):
+            await async_client.rpush(f"bull:{name}:active", number)
+            await async_client.hset(f"bull:{name}:{number}", mapping={"processedOn": NOW - 2000, "pb": pod})
+    reader = new_reader(redis_url)
+    line = _CountingLine(reader)
+    asks = [ask("a", holders=True), ask("b", ages=True), ask("idle", holders=True, workers=True)]
+    a, b, idle = (await reader.read(asks, NOW)).values()
+    assert isinstance(a, QueueReading)
+    assert isinstance(b, QueueReading)
+    assert isinstance(idle, QueueReading)
+    assert (a.running_age_s, a.holders) == (6.0, {"p": 2, "q": 1})
+    assert (b.running_age_s, b.holders) == (6.0, None)
+    assert (idle.holders, idle.workers) == ({}, ())
+    assert (len(line.trips), line.trips[1]) == (2, 6)
+
+
+async def test_many_running_jobs_are_looked_at_in_several_trips(
+    new_reader: Callable[..., Reader],
+    redis_url: str,
+    async_client: redis.asyncio.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(readings, "JOBS_PER_TRIP", 7)
+    for queue in range(5):
+        for number in range(3):
+            await async_client.rpush(f"bull:q{queue}:active", number)
+            await async_client.hset(f"bull:q{queue}:{number}", mapping={"processedOn": NOW - 2000, "pb": f"p{queue}"})
+    reader = new_reader(redis_url)
+    line = _CountingLine(reader)
+    found = await reader.read([ask(f"q{number}", holders=True) for number in range(5)], NOW)
+    holders = [reading.holders for reading in found.values() if isinstance(reading, QueueReading)]
+    assert holders == [{f"p{number}": 3} for number in range(5)]
+    assert line.trips[1:] == [6, 6, 3]
+    monkeypatch.setattr(readings, "JOBS_PER_TRIP", 1)  # one queue always goes
+    await reader.read([ask("q1", holders=True)], NOW)
+    assert line.trips[-1] == 3
+
+
 async def test_a_big_fleet_is_read_in_several_trips(
     new_reader: Callable[..., Reader], redis_url: str, async_client: redis.asyncio.Redis
 ) -> None:
@@ -185,6 +229,84 @@ async def test_one_queue_of_another_type_leaves_the_others_known(
     assert (found[1].queue, found[1].cause) == ("bad", "WrongType")
 
 
+# --- what is written ---
+
+
+async def test_writes_go_over_the_connection_that_reads_and_each_has_its_reply(
+    new_reader: Callable[..., Reader], redis_url: str, async_client: redis.asyncio.Redis
+) -> None:
+    await async_client.set("bull:q:corral:orders", "x")
+    reader = new_reader(redis_url)
+    orders = [("HSET", f"bull:{name}:corral:orders", "w1", "quiet:7") for name in ("p", "q", "r")]
+    _, replies, _ = await asyncio.gather(_one(reader), reader.send(orders), _one(reader))
+    assert (replies[0], replies[2]) == (1, 1)
+    assert isinstance(replies[1], RedisRefused)
+    assert replies[1].code == "WRONGTYPE"
+    assert await async_client.hgetall("bull:r:corral:orders") == {b"w1": b"quiet:7"}
+    names = [client["name"] for client in await async_client.client_list()]
+    assert names.count("corral-operator") == 1
+    assert await reader.send([]) == []
+
+
+async def test_five_hundred_writes_go_in_one_round_trip(
+    new_reader: Callable[..., Reader], redis_url: str, async_client: redis.asyncio.Redis
+) -> None:
+    reader = new_reader(redis_url)
+    line = _CountingLine(reader)
+    orders = [("HSET", "bull:q:corral:orders", f"w{number}", "quiet:7") for number in range(1001)]
+    assert await reader.send(orders) == [1] * 1001
+    assert line.trips == [500, 500, 1]
+    assert await async_client.hlen("bull:q:corral:orders") == 1001
+
+
+async def test_orders_are_all_that_the_operator_may_write(
+    new_reader: Callable[..., Reader], redis7_url: str, redis7_client: redis.asyncio.Redis
+) -> None:
+    rights = ("+@read", "+@connection", "~bull:*")
+    await redis7_client.execute_command(
+        *("ACL", "SETUSER", "writer", "reset", "on", ">pw", *rights, "(+hset +hdel ~bull:*:corral:orders)")
+    )
+    reader = new_reader(redis7_url.replace("redis://", "redis://writer:pw@"))
+    written, taken_back, else_where, other = await reader.send(
+        [
+            ("HSET", "bull:q:corral:orders", "w1", "quiet:7"),
+            ("HDEL", "bull:q:corral:orders", "w1"),
+            ("HSET", "bull:q:corral:workers", "w1", "{}"),
+            ("DEL", "bull:q:corral:orders"),
+        ]
+    )
+    assert (written, taken_back) == (1, 1)
+    assert [else_where.code, other.code] == ["NOPERM", "NOPERM"]
+    assert isinstance(await _one(reader, ask("q", ages=True, workers=True, holders=True)), QueueReading)
+    assert await redis7_client.execute_command("ACL", "DELUSER", "writer")
+
+
+async def test_a_write_that_nobody_answers_may_have_been_done(
+    new_server: Callable[..., RedisServer], new_reader: Callable[..., Reader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = new_server("redis")
+    reader = new_reader(server.url)
+    await _one(reader)
+    monkeypatch.setattr(readings, "READ_S", 0.3)
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(RedisUnavailable, match="did not answer within") as caught:
+            await reader.send([("HSET", "bull:q:corral:orders", "w1", "quiet:7")])
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+    assert (caught.value.code, caught.value.maybe_done) == ("timeout", True)
+    server.stop()
+
+    async def unreachable() -> bool:
+        try:
+            await reader.send([("HDEL", "bull:q:corral:orders", "w1")])
+        except RedisUnavailable as error:
+            return error.code == "unreachable"
+        return False
+
+    await eventually(unreachable)
+
+
 # --- who may read ---
 
 
@@ -203,7 +325,7 @@ async def test_reading_and_connecting_is_all_the_permission_it_needs(
     assert (mine.active, mine.running_age_s) == (1, 2.0)
     assert isinstance(theirs, Unknown)
     assert theirs.cause == "NoPermission"
-    assert theirs.text == "the ACL user lacks a permission (NOPERM); it needs `+@read +@connection ~theirs:*`"
+    assert theirs.text == "the ACL user may not read theirs:q:wait (NOPERM); it needs `+@read +@connection ~theirs:*`"
     assert await async_client.execute_command("ACL", "DELUSER", "operator")
 
 
@@ -308,9 +430,9 @@ async def test_a_server_that_stands_still_is_a_timeout_and_read_again_when_it_mo
 
 async def test_a_connection_that_breaks_amid_the_answers_is_lost(new_reader: Callable[..., Reader]) -> None:
     async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # The name of the connection, and two words about the library, are granted; then a part of the counts.
-        for _ in range(3):
-            await reader.readuntil(b"CLIENT")
+        # The name of the connection, two words about the library and the greeting are answered; then a part of the counts.
+        for word in (b"CLIENT", b"CLIENT", b"CLIENT", b"HELLO"):
+            await reader.readuntil(word)
             writer.write(b"+OK\r\n")
         await reader.readuntil(b"LLEN")
         writer.write(b":1\r\n")

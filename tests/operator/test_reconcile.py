@@ -183,7 +183,7 @@ async def test_such_a_mode_decides_and_writes_no_replicas(kube: KubeMock, emails
 async def test_a_dry_run_writes_nothing_at_all(kube: KubeMock, emails: Queue) -> None:
     kube.add("workerpools", pool(target=LENGTH))
     kube.add("deployments", {**DEPLOYMENT, "metadata": {"name": "other"}})
-    kube.add("workerpools", adopting("adopting", "other", target=LENGTH))
+    kube.add("workerpools", adopting("adopting", "other", queues=[{"name": "bulk"}], target=LENGTH))
     await emails.add_bulk(FORTY)
     async with reconciling(kube, writes=False) as operator:
         await operator.look(4)

@@ -55,6 +55,7 @@ CASES = [
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "CALL_TIMEOUT", 1.0)
     monkeypatch.setattr(cluster, "WRITE_TIMEOUT", 1.0)
+    monkeypatch.setattr(reconcile, "DOUBT_S", 0.5)
 
 
 def _hits(kube: KubeMock, fault: Fault, since: int = 0) -> list[float]:

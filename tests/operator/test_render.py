@@ -131,6 +131,19 @@ def test_a_secret_of_parts_gives_the_parts_that_it_has() -> None:
     }
 
 
+def test_a_secret_of_sentinels_gives_them_and_the_name_of_their_primary() -> None:
+    texts = {"sentinels": "a:1,b:1", "master": "mymaster", "username": "u", "password": "p", "ca.crt": PEM, "host": "h"}
+    secret = read_secret("redis", {key: b64encode(text.encode()).decode() for key, text in texts.items()})
+    env = {name: value for name, value in env_of(secret=secret).items() if name.startswith("REDIS_")}
+    assert env == {
+        "REDIS_SENTINELS": secret_key("sentinels"),
+        "REDIS_MASTER": secret_key("master"),
+        "REDIS_USERNAME": secret_key("username"),
+        "REDIS_PASSWORD": secret_key("password"),
+        "REDIS_TLS_CA": "/var/run/secrets/corral-redis/ca.crt",
+    }
+
+
 @pytest.mark.parametrize("name", ["REDIS_URL", "REDIS_HOST", "REDIS_SENTINELS"])
 @pytest.mark.parametrize("secret", [BY_PARTS, WITH_TLS])
 def test_who_names_an_address_gets_nothing_of_the_secrets(name: str, secret: RedisSecret) -> None:

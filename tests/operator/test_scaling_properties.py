@@ -11,9 +11,21 @@ from hypothesis import strategies as st
 from corral_operator.decision import Decision, Reason
 from corral_operator.formulas import erlang_c, flow_slots, late_share
 from corral_operator.learning import Learned, Source
-from corral_operator.observed import Observed, Pods, QueueReading, Unknown
+from corral_operator.observed import Observed, Pods, QueueReading, Rivals, Unknown
 from corral_operator.scaling import PoolMemory, decide
-from corral_operator.spec import Behavior, DrainTarget, LengthTarget, Pace, PoolSpec, WaitTarget
+from corral_operator.schedules import agenda_of, bounds_of
+from corral_operator.spec import (
+    Behavior,
+    Busy,
+    DrainTarget,
+    Fallback,
+    FallbackPolicy,
+    LengthTarget,
+    Pace,
+    PoolSpec,
+    Schedule,
+    WaitTarget,
+)
 from corral_operator.wishes import Highest, Lowest
 
 NAMES = ("a", "b")
@@ -87,6 +99,17 @@ def pods(draw: Any) -> Pods:
     )
 
 
+@st.composite
+def schedules(draw: Any, most: int) -> Schedule:
+    """One that may hold at WALL_MS, a Tuesday, 22:13:20 UTC."""
+    floor, ceiling = draw(st.integers(0, most)), draw(st.integers(1, most))
+    hour, lasts_s = draw(st.integers(0, 23)), draw(st.floats(60, 90_000))
+    return Schedule("s", f"0 {hour} * * *", "UTC", lasts_s, min(floor, ceiling), ceiling)
+
+
+guards = st.sampled_from(Busy)
+rivals = st.builds(Rivals, st.dictionaries(st.sampled_from(NAMES), st.floats(0.01, 0.99)))
+
 both_readings = st.tuples(readings("a"), readings("b"))
 both_lessons = st.fixed_dictionaries(dict.fromkeys(NAMES, lessons))
 looks = st.tuples(both_readings, both_lessons, pods(), st.floats(0.1, 200))
@@ -110,6 +133,40 @@ def test_every_decision_lies_within_the_bounds_and_says_its_number(policy: PoolS
         assert decision.text.split(" ")[0] == f"{decision.replicas:,}"
         told = {name: number for name, number in decision.candidates.items() if name not in ("busy", "present")}
         assert max(told.values()) <= policy.max_replicas
+
+
+@LESS
+@given(st.data(), policies(), st.lists(looks, min_size=1, max_size=4), guards, rivals)
+def test_schedules_guards_and_rivals_leave_every_decision_within_the_bounds(
+    data: Any, policy: PoolSpec, story: list[Any], guard: Busy, shares: Rivals
+) -> None:
+    policy = replace(policy, schedules=tuple(data.draw(st.lists(schedules(policy.max_replicas), max_size=3))))
+    agenda = agenda_of(policy.schedules, WALL_MS)
+    bounds = bounds_of(policy, agenda)
+    now_s, memory = 0.0, None
+    for rows, learned, seen, passed_s in story:
+        now_s += passed_s
+        observed = Observed(now_s, WALL_MS, rows, seen, guard=guard, rivals=shares)
+        decision, memory = decide(policy, observed, learned, memory)
+        assert bounds.least <= decision.replicas <= bounds.most
+        assert decision.text.split(" ")[0] == f"{decision.replicas:,}"
+        active = any(row.active for row in rows) and not all(row.never_created for row in rows)
+        assert decision.replicas >= 1 or not active
+
+
+@LESS
+@given(policies(), st.lists(looks, min_size=1, max_size=4), st.sampled_from(FallbackPolicy), st.integers(1, 60))
+def test_an_error_is_never_a_reason_for_zero(
+    policy: PoolSpec, story: list[Any], fallback: FallbackPolicy, replicas: int
+) -> None:
+    kept = None if fallback is FallbackPolicy.HOLD else min(replicas, policy.max_replicas)
+    policy = replace(policy, fallback=Fallback(10.0, fallback, kept))
+    now_s, memory = 0.0, None
+    for _, learned, seen, passed_s in story:
+        now_s += passed_s
+        lost = tuple(Unknown(name, "Unreachable", "gone") for name in NAMES)
+        decision, memory = decide(policy, Observed(now_s, WALL_MS, lost, seen), learned, memory)
+        assert decision.replicas >= min(1, seen.present)
 
 
 @LESS

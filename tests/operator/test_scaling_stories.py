@@ -8,67 +8,10 @@ from typing import Any
 
 import pytest
 
-from corral_operator.decision import Decision, Held, Reason
-from corral_operator.learning import Learned, Source
-from corral_operator.observed import Observed, Pods, QueueReading, Unknown
-from corral_operator.scaling import PoolMemory, decide
-from corral_operator.spec import Behavior, DrainTarget, LengthTarget, Mode, Pace, PoolSpec, WaitTarget
-
-POOL = PoolSpec(
-    name="emails",
-    namespace="shop",
-    redis_secret="redis",
-    queues=("emails",),
-    max_replicas=30,
-    target=WaitTarget(30.0),
-    template={},
-)
-POD_START_S = 10.0
-IDLE_AFTER_S = 30.0  # three pod starts
-REFUSED = Unknown("emails", "Unreachable", "connection refused")
-
-
-class Story:
-    """A pool whose decisions are obeyed at once. Pods are ready at once, unless the story says otherwise."""
-
-    def __init__(self, policy: PoolSpec = POOL, present: int = 0) -> None:
-        self.policy, self.present = policy, present
-        self.now_s = 500.0
-        self.memory: PoolMemory | None = None
-
-    def see(self, *readings: QueueReading | Unknown, lessons: Any = None, **pods: Any) -> Decision:
-        """One look; nothing is applied."""
-        seen = replace(Pods.steady(self.present), **pods)
-        observed = Observed(self.now_s, round(self.now_s * 1000), readings or (quiet(),), seen)
-        known = {row.name: (lessons or {}).get(row.name, lesson()) for row in observed.known}
-        decision, self.memory = decide(self.policy, observed, known, self.memory, pod_start_s=POD_START_S)
-        return decision
-
-    def look(self, *readings: QueueReading | Unknown, lessons: Any = None, **pods: Any) -> Decision:
-        """One look, obeyed."""
-        decision = self.see(*readings, lessons=lessons, **pods)
-        self.present = decision.replicas
-        return decision
-
-    def go_on(self, seconds: float, *readings: QueueReading | Unknown, lessons: Any = None, **pods: Any) -> list[int]:
-        """The same look every two seconds; the replicas after each."""
-        numbers = []
-        for _ in range(round(seconds / 2)):
-            self.now_s += 2
-            numbers.append(self.look(*readings, lessons=lessons, **pods).replicas)
-        return numbers
-
-
-def quiet(**counts: Any) -> QueueReading:
-    return QueueReading(**{"name": "emails", "id_counter": 1000, **counts})
-
-
-def lesson(rate: float = 0.0, service_s: float = 10.0, age_s: float = 0.0, taken: float = 0.0) -> Learned:
-    return Learned(rate, service_s, service_s, age_s, taken, Source.MEASURED)
-
-
-def arriving(rate: float, service_s: float = 10.0) -> dict[str, Learned]:
-    return {"emails": lesson(rate, service_s)}
+from corral_operator.decision import Held, Reason
+from corral_operator.observed import Member, Staff
+from corral_operator.spec import Behavior, Busy, DrainTarget, LengthTarget, Mode, Pace, WaitTarget
+from story import IDLE_AFTER_S, POD_START_S, POOL, REFUSED, Story, arriving, lesson, quiet
 
 
 def test_a_burst_at_zero_wants_its_whole_number_at_once() -> None:
@@ -333,6 +276,40 @@ def test_busy_pods_stay_as_long_as_nobody_says_which_they_are() -> None:
     assert numbers[-1] == 9
     decision = story.see(quiet(active=9))
     assert (decision.reason, decision.held) == (Reason.BUSY, Held(1, Reason.BUSY))
+
+
+def test_where_it_is_known_how_many_pods_are_busy_so_many_stay() -> None:
+    story = Story(replace(POOL, concurrency=5), present=12)
+    story.staff = Staff({f"pod-{n}": Member(f"pod-{n}", busy=5 * (n < 3)) for n in range(12)}, complete=True)
+    assert story.go_on(300, quiet(active=15))[-1] == 3
+    decision = story.see(quiet(active=15))
+    assert (decision.reason, decision.candidates["busy"]) == (Reason.BUSY, 3)
+    assert decision.text.startswith("3 replicas: 3 of 3 pods hold jobs; 1 would do, but busy pods stay")
+
+
+def test_a_pod_of_which_nothing_is_known_counts_as_busy() -> None:
+    story = Story(present=5)
+    story.staff = Staff({"a": Member("a", busy=None), "b": Member("b", busy=0)}, complete=True)
+    assert story.go_on(300, quiet(active=1))[-1] == 1
+    story = Story(present=5)
+    story.staff = Staff({"a": Member("a", busy=None), "b": Member("b", busy=1)}, complete=True)
+    assert story.go_on(300, quiet(active=1))[-1] == 2
+
+
+@pytest.mark.parametrize("guard", [Busy.DRAIN, Busy.NONE])
+def test_busy_pods_are_no_floor_where_they_are_drained_or_not_protected(guard: Busy) -> None:
+    story = Story(present=12)
+    story.guard = guard
+    assert story.go_on(300, quiet(active=9))[-1] == 1
+    decision = story.see(quiet(active=9))
+    assert decision.reason is Reason.ACTIVE
+    assert "busy" not in decision.candidates
+
+
+def test_large_rates_are_told_in_plain_figures() -> None:
+    story = Story(replace(POOL, concurrency=200, min_replicas=1), present=20)
+    decision = story.see(quiet(active=100), lessons=arriving(2001.4, 0.5))
+    assert "2,001 jobs/s of 0.5 s keep 1,001 slots busy" in decision.text
 
 
 def test_active_jobs_beyond_the_pods_raise_nothing() -> None:

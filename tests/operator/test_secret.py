@@ -58,6 +58,13 @@ def refused(data: dict[str, str]) -> SecretProblem:
         ),
         ({"host": "fd00::7", "port": ""}, "redis://[fd00::7]:6379", ("host",)),
         ({"host": "h", "ca.crt": CA}, "rediss://h:6379", ("host",)),
+        (
+            {"sentinels": "a:1, b\n", "master": "mymaster", "password": "p", "host": "h", "port": "1"},
+            "redis+sentinel://:p@a:1,b:26379/mymaster",
+            ("sentinels", "master", "password"),
+        ),
+        ({"sentinels": "a", "master": "m", "ca.crt": CA}, "rediss+sentinel://a:26379/m", ("sentinels", "master")),
+        ({"url": "redis+sentinel://a:1/m"}, "redis+sentinel://a:1/m", ("url",)),
         ({"url": "redis://h", "ca.crt": CA}, "redis://h", ("url",)),
     ],
 )
@@ -90,11 +97,16 @@ def test_what_else_a_secret_holds_is_left_alone() -> None:
             "neither url nor host, only: password, port, uri, url (empty); put the address into `url`",
         ),
         (
-            encoded({"sentinels": WORD, "master": WORD, "password": WORD}),
-            "SentinelUnsupported",
-            "holds sentinels and master, but Sentinel is not supported yet; put the address of the primary into `url`",
+            encoded({"sentinels": WORD, "password": WORD}),
+            "SecretIncomplete",
+            "holds sentinels without master; Sentinel needs both: where the sentinels are, and the name of the primary",
         ),
-        (encoded({"host": "h", "master": WORD}), "SentinelUnsupported", "holds master, but Sentinel"),
+        (encoded({"host": "h", "master": WORD}), "SecretIncomplete", "holds master without sentinels"),
+        (
+            encoded({"sentinels": f"s:{WORD}", "master": "m"}),
+            "SecretInvalid",
+            "sentinels must be hosts with their ports",
+        ),
         ({"url": f"redis://{WORD}"}, "SecretInvalid", "url is not base64"),
         ({"host": f"{WORD}é"}, "SecretInvalid", "host is not base64"),
         (encoded({"host": "h", "password": WORD.encode() + b"\xff"}), "SecretInvalid", "password is not UTF-8"),
@@ -149,6 +161,26 @@ def test_a_bare_host_name_means_a_service_of_the_secrets_namespace(texts: dict[s
     seen = seen_from_elsewhere(secret, "shop")
     assert seen.url == url
     assert (seen.digest, seen.parts) == (secret.digest, secret.parts), "the pods would be rolled"
+
+
+@pytest.mark.parametrize(
+    ("texts", "url", "known_as"),
+    [
+        ({"url": "rediss://redis:1"}, "rediss://redis.shop.svc:1", {"redis.shop.svc": "redis"}),
+        ({"url": "rediss://redis.shop.svc:1"}, "rediss://redis.shop.svc:1", {}),
+        (
+            {"sentinels": "a,b.example:7,10.0.0.1", "master": "m", "password": "p"},
+            "redis+sentinel://:p@a.shop.svc:26379,b.example:7,10.0.0.1:26379/m",
+            {"a.shop.svc": "a"},
+        ),
+        ({"sentinels": "[fd00::1]:7,localhost", "master": "m"}, "redis+sentinel://[fd00::1]:7,localhost:26379/m", {}),
+    ],
+)
+def test_a_certificate_is_that_of_the_name_which_the_pods_know(
+    texts: dict[str, str | bytes], url: str, known_as: dict[str, str]
+) -> None:
+    seen = seen_from_elsewhere(read(texts), "shop")
+    assert (seen.url, seen.known_as) == (url, known_as)
 
 
 def test_the_digest_follows_what_is_used_and_nothing_else() -> None:

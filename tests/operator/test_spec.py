@@ -11,18 +11,30 @@ from hypothesis import strategies as st
 from corral_operator.fields import parse_duration
 from corral_operator.spec import (
     Behavior,
+    Busy,
     DrainTarget,
+    Fallback,
+    FallbackPolicy,
     LengthTarget,
     Mode,
     Pace,
     PoolSpec,
+    Protection,
     Runtime,
+    Schedule,
     SpecError,
     WaitTarget,
     read_spec,
 )
 
 TEMPLATE = {"spec": {"containers": [{"name": "worker", "image": "registry.example/emails:1.4"}]}}
+
+OFFICE = {"name": "office", "cron": "0 8 * * 1-5", "timeZone": "Europe/Berlin", "duration": "10h", "minReplicas": 3}
+
+
+def office(**changes: Any) -> dict[str, Any]:
+    """A schedule, changed, as `spec.schedules`; None takes a field away."""
+    return {"schedules": [{key: value for key, value in {**OFFICE, **changes}.items() if value is not None}]}
 
 
 def spec(**changes: Any) -> dict[str, Any]:
@@ -55,6 +67,9 @@ def test_the_ten_line_pool_gets_every_default() -> None:
         job_seconds=None,
         behavior=Behavior(Pace(None, None), Pace(None, None), 10.0),
         idle_after_s=None,
+        schedules=(),
+        fallback=Fallback(180.0, FallbackPolicy.HOLD, None),
+        protection=Protection(Busy.DRAIN, 600.0),
         mode=Mode.AUTO,
         replicas=None,
         grace_period_s=None,
@@ -74,6 +89,12 @@ def test_every_field_is_read() -> None:
         jobSeconds=0.4,
         behavior={"up": {"step": 4, "window": "10s"}, "down": {"step": 1, "window": "5m"}, "tolerance": 0},
         idleAfter="5m",
+        schedules=[
+            OFFICE,
+            {"name": "night", "cron": "0 22 * * *", "duration": "6h30m", "minReplicas": 0, "maxReplicas": 2},
+        ],
+        fallback={"after": "5m", "policy": "AtLeast", "replicas": 4},
+        protection={"busy": "Cost", "maxDrain": "30m"},
         mode="DryRun",
         replicas=0,
         gracePeriod="10m",
@@ -86,6 +107,12 @@ def test_every_field_is_read() -> None:
     assert pool.behavior == Behavior(Pace(4, 10.0), Pace(1, 300.0), 0.0)
     assert (pool.idle_after_s, pool.mode, pool.replicas, pool.grace_period_s) == (300.0, Mode.DRY_RUN, 0, 600.0)
     assert (pool.template, pool.deployment_ref, pool.adopted) == (None, "emails-node", True)
+    assert pool.schedules == (
+        Schedule("office", "0 8 * * 1-5", "Europe/Berlin", 36_000.0, min_replicas=3),
+        Schedule("night", "0 22 * * *", "UTC", 23_400.0, min_replicas=0, max_replicas=2),
+    )
+    assert pool.fallback == Fallback(300.0, FallbackPolicy.AT_LEAST, 4)
+    assert pool.protection == Protection(Busy.COST, 1800.0)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +134,8 @@ def test_the_grace_is_the_pools_word_then_the_templates_then_a_minute(
 
 
 def test_a_null_is_a_field_left_out() -> None:
-    nulls = dict.fromkeys(("prefix", "minReplicas", "target", "behavior", "idleAfter", "mode", "replicas"))
+    fields = ("prefix", "minReplicas", "target", "behavior", "idleAfter", "mode", "replicas")
+    nulls = dict.fromkeys((*fields, "schedules", "fallback", "protection"))
     assert read_spec("emails", "shop", {**spec(), **nulls}) == read()
 
 
@@ -173,6 +201,37 @@ def test_a_target_is_a_wait_a_drain_or_a_length(target: Any, means: Any) -> None
         ({"template": "x"}, "spec.template", "must be a mapping"),
         ({"template": None, "deploymentRef": {}}, "spec.deploymentRef.name", "is required"),
         ({"maxReplcas": 3}, "spec.maxReplcas", "is not a field"),
+        ({"schedules": {}}, "spec.schedules", "a list of 0 to 32"),
+        ({"schedules": [{**OFFICE, "name": f"s{n}"} for n in range(33)]}, "spec.schedules", "0 to 32"),
+        ({"schedules": [OFFICE, OFFICE]}, "spec.schedules[1].name", "twice"),
+        (office(name=None), "spec.schedules[0].name", "is required"),
+        (office(cron=None), "spec.schedules[0].cron", "is required"),
+        (office(cron="0 8 * *"), "spec.schedules[0].cron", "must have 5 fields"),
+        (office(cron="0 0 8 * * 1"), "spec.schedules[0].cron", "must have 5 fields"),
+        (office(cron="@daily"), "spec.schedules[0].cron", "must have 5 fields"),
+        (office(cron="0 25 * * *"), "spec.schedules[0].cron", "hour '25' is not within 0-23"),
+        (office(cron="0 8 * * MO"), "spec.schedules[0].cron", "cannot be read"),
+        (office(cron="0 8 30 2 *"), "spec.schedules[0].cron", "cannot be read"),
+        (office(timeZone="Europe/Paries"), "spec.schedules[0].timeZone", "a time zone like Europe/Berlin"),
+        (office(timeZone="../etc/passwd"), "spec.schedules[0].timeZone", "a time zone like Europe/Berlin"),
+        (office(timeZone="Europe"), "spec.schedules[0].timeZone", "a time zone like Europe/Berlin"),
+        (office(duration=None), "spec.schedules[0].duration", "is required"),
+        (office(duration="0s"), "spec.schedules[0].duration", "longer than zero"),
+        (office(minReplicas=None), "spec.schedules[0]", "needs minReplicas or maxReplicas"),
+        (office(minReplicas=21), "spec.schedules[0].minReplicas", "must not be above maxReplicas (20)"),
+        (office(maxReplicas=21), "spec.schedules[0].maxReplicas", "must not be above maxReplicas (20)"),
+        (office(maxReplicas=0), "spec.schedules[0].maxReplicas", "from 1 up"),
+        (office(maxReplicas=2), "spec.schedules[0].minReplicas", "must not be above its maxReplicas (2)"),
+        (office(min=2), "spec.schedules[0].min", "is not a field"),
+        ({"fallback": {"policy": "Static"}}, "spec.fallback.policy", "one of Hold, AtLeast, Replicas"),
+        ({"fallback": {"policy": "AtLeast"}}, "spec.fallback.replicas", "goes with the policies"),
+        ({"fallback": {"replicas": 2}}, "spec.fallback.replicas", "goes with the policies"),
+        ({"fallback": {"policy": "Replicas", "replicas": 0}}, "spec.fallback.replicas", "from 1 up"),
+        ({"fallback": {"policy": "Replicas", "replicas": 21}}, "spec.fallback.replicas", "must not be above"),
+        ({"fallback": {"after": "0s"}}, "spec.fallback.after", "longer than zero"),
+        ({"protection": {"busy": "Cordon"}}, "spec.protection.busy", "one of Drain, Cost, None"),
+        ({"protection": {"maxDrain": "long"}}, "spec.protection.maxDrain", "a duration"),
+        ({"protection": {"pdb": True}}, "spec.protection.pdb", "is not a field"),
     ],
 )
 def test_a_bad_field_is_told_by_its_path(changes: dict[str, Any], path: str, message: str) -> None:
@@ -212,7 +271,10 @@ json_values = st.recursive(
 )
 
 
-@given(field=st.sampled_from(sorted([*spec(), "target", "behavior", "idleAfter", "mode", "prefix"])), value=json_values)
+FIELDS = sorted([*spec(), "target", "behavior", "idleAfter", "mode", "prefix", "schedules", "fallback", "protection"])
+
+
+@given(field=st.sampled_from(FIELDS), value=json_values)
 def test_whatever_stands_in_a_field_it_is_read_or_told(field: str, value: Any) -> None:
     paths = ["spec"]
     try:

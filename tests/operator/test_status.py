@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 
 from corral_operator.conditions import conditions_of
 from corral_operator.decision import Held, Limited, Reason
+from corral_operator.findings import KINDS, Finding, Findings
+from corral_operator.guard import Guard
 from corral_operator.kept import Kept, kept
 from corral_operator.learning import Learned, Source
-from corral_operator.observed import Observed, Pods, QueueReading, Unknown
+from corral_operator.observed import Observed, Pods, QueueReading, Rivals, Unknown
 from corral_operator.report import Problem, Report, Scaled
-from corral_operator.spec import Mode
+from corral_operator.spec import Busy, Mode
 from corral_operator.status import status_of, write_now
 from reports import NOON, NOON_MS, POOL, decided, lesson, quiet, report, unread
 
@@ -56,6 +58,7 @@ def test_a_healthy_pool_is_told_whole() -> None:
         scaled=SCALED,
         pod_start_s=8.1234,
         pod_start_p95_s=14.0,
+        leaving=1,
     )
     status = written(told)
     assert status.pop("conditions") != []
@@ -64,7 +67,7 @@ def test_a_healthy_pool_is_told_whole() -> None:
         "replicas": 3,
         "desired": 8,
         "selector": "corral.dev/pool=emails",
-        "pods": {"ready": 2, "starting": 2, "terminating": 1, "unschedulable": 1},
+        "pods": {"ready": 2, "starting": 2, "leaving": 1, "terminating": 1, "unschedulable": 1},
         "counts": {"ready": 8, "waiting": 5, "prioritized": 1, "delayed": 4, "due": 2, "active": 4},
         "oldestSince": "2026-01-01T11:59:48Z",
         "queues": [
@@ -216,6 +219,12 @@ def test_a_span_that_is_no_number_is_absent(seconds: float) -> None:
 # --- when it is written ---
 
 BASE = written(report(quiet(waiting=5)))
+FOUND = written(report(quiet(waiting=5), findings=Findings((Finding("OutOfMemory", "job 7"),), looked=True)))
+
+
+def found(kind: str, text: str) -> Findings:
+    return Findings((Finding(kind, text),), looked=True)
+
 
 # Name: the next report, and after how many seconds it may be written.
 WAITS: dict[str, tuple[Report, float]] = {
@@ -229,6 +238,9 @@ WAITS: dict[str, tuple[Report, float]] = {
     ),
     "the words of the decision": (report(quiet(waiting=5), decision=replace(decided(), text="3 replicas: so")), 30),
     "its candidates": (report(quiet(waiting=5), decision=replace(decided(), candidates={"flow": 2})), 30),
+    "a leaving pod": (report(quiet(waiting=5), leaving=1), 2),
+    "the words of a finding": (report(quiet(waiting=5), findings=found("OutOfMemory", "jobs 7, 8")), 30),
+    "a finding": (report(quiet(waiting=5), findings=found("StalledTwice", "job 7")), 0),
     "a ready pod": (report(quiet(waiting=5), pods=Pods.steady(2)), 2),
     "the decided number": (report(quiet(waiting=5), decision=decided(4)), 0),
     "its reason": (report(quiet(waiting=5), decision=decided(3, Reason.DRAIN)), 0),
@@ -244,10 +256,11 @@ WAITS: dict[str, tuple[Report, float]] = {
 @pytest.mark.parametrize("name", WAITS)
 def test_a_change_is_written_as_soon_as_it_matters(name: str) -> None:
     told, after_s = WAITS[name]
-    status = status_of(told, BASE)
+    before = FOUND if "finding" in name else BASE
+    status = status_of(told, before)
     if after_s:
-        assert not write_now(BASE, status, min(after_s - 0.01, 1e9))
-    assert write_now(BASE, status, after_s) is (after_s != math.inf)
+        assert not write_now(before, status, min(after_s - 0.01, 1e9))
+    assert write_now(before, status, after_s) is (after_s != math.inf)
 
 
 def test_another_reason_of_the_same_condition_is_written_at_once_and_keeps_its_time() -> None:
@@ -422,6 +435,11 @@ times = st.integers(0, NOON_MS * 2)
 queue_names = st.sampled_from(["emails", "bulk", "Bulk mail {eu}", "ü" * 200, "q"])
 reasons = st.sampled_from(Reason)
 lessons = st.builds(Learned, any_float, any_float, any_float, st.floats(0, 1e12), any_float, st.sampled_from(Source))
+guards = st.builds(Guard, st.sampled_from(Busy), causes, long)
+findings = st.builds(
+    Findings, st.lists(st.builds(Finding, st.sampled_from(KINDS), long, whole), max_size=3).map(tuple), st.booleans()
+)
+rivals = st.builds(Rivals, text=st.none() | long, reason=st.none() | causes, unknown=st.none() | long)
 pods = st.builds(
     Pods, whole, whole, st.lists(any_float, max_size=3).map(tuple), whole, whole, st.none() | long, st.none() | long
 )
@@ -453,6 +471,7 @@ def decisions(draw: Any) -> Any:
         held=draw(st.none() | st.builds(Held, whole, reasons)),
         limited=draw(st.none() | limits),
         no_consumer=tuple(draw(st.lists(queue_names, max_size=2))),
+        downstream=draw(st.none() | long),
     )
 
 
@@ -466,7 +485,9 @@ def reports(draw: Any) -> Report:
         pool=draw(st.just(pool) | st.none()),
         generation=draw(st.integers(1, 2**40)),
         wall_ms=wall_ms,
-        observed=draw(st.none() | st.builds(Observed, st.just(1.0), st.just(wall_ms), st.just(rows), pods)),
+        observed=draw(
+            st.none() | st.builds(Observed, st.just(1.0), st.just(wall_ms), st.just(rows), pods, rivals=rivals)
+        ),
         decision=draw(st.none() | decisions()),
         learned={row.name: draw(lessons) for row in rows if isinstance(row, QueueReading)},
         selector=draw(st.none() | long),
@@ -475,6 +496,9 @@ def reports(draw: Any) -> Report:
         scaled=draw(st.none() | st.builds(Scaled, whole, whole, times, long)),
         pod_start_s=draw(st.none() | any_float),
         pod_start_p95_s=draw(st.none() | any_float),
+        guard=draw(st.none() | guards),
+        findings=draw(findings),
+        leaving=draw(whole),
     )
 
 

@@ -15,9 +15,20 @@
 # The way to Redis of each pool, by the name that the pool says.
 - apiGroups: [""]
   resources: [secrets]
+  {{- with .Values.secretNames }}
+  resourceNames: {{ toJson . }}
+  {{- end }}
   verbs: [get]
 - apiGroups: [""]
   resources: [pods]
+  # patch: the deletion cost of those that are to go.
+  verbs: [list, patch]
+# Who else writes replicas.
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [list]
+- apiGroups: [keda.sh]
+  resources: [scaledobjects]
   verbs: [list]
 - apiGroups: [""]
   resources: [events]
