@@ -100,6 +100,10 @@ DAMAGE = {
     "SET {q}de:e 1": "deduplication id e is held for ever by 1, which has finished",
     "HSET {q}dn:e name x": "a job is kept back for deduplication id e, which no living job holds",
     "ZADD {q}repeat 5 s": "job scheduler s has no record",
+    "ZADD {q}corral:beats 5 w": "worker w has a beat and no record",
+    "HSET {q}corral:workers w r": "worker w has a record and no beat",
+    "HSET {q}corral:beats w 5": "corral:beats is a hash, not a zset",
+    "SET {q}corral:look 1": "corral:look never runs out",
     "DEL {q}marker": "4 jobs can run, and no marker wakes a worker",
 }
 

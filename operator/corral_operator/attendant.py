@@ -148,6 +148,7 @@ class Attendant:
     ) -> tuple[Deployment | None, ApiError | None]:
         """Bring the replicas nearer to the decided number; gives the Deployment as it is then, or what was refused."""
         assert state.spec is not None
+        state.leaving = 0
         if deployment is None or not self._door.writes or state.spec.mode is not Mode.AUTO:
             return deployment, None
         try:

@@ -30,7 +30,8 @@ Conflict         True      the rivals'        others have a say in its queues or
                  Unknown   NotLooked          nobody looked, or nobody may list autoscalers
 NoConsumer       True      NothingTaken       jobs and pods are ready, and nothing is taken from the queue
                  False     Taken              no queue is like that
-                 Unknown   NotDecided         nobody looked: unread queues, or a number set by hand
+                 Unknown   NotDecided         nobody looked: unread queues, queues never created, a number set by hand,
+                                              or a conflict
 PoisonJobs       True      the finding's      jobs that cost their workers the life: OutOfMemory, ContainerDied,
                                               StalledTwice
                  False     NoneFound          none at the last look
@@ -60,6 +61,9 @@ Status = Literal["True", "False", "Unknown"]
 
 UNREAD = (Reason.UNKNOWN, Reason.FALLBACK)
 """A decision of these reasons knows nothing of what is wanted."""
+
+GIVEN = (*UNREAD, Reason.MANUAL, Reason.CONFLICT, Reason.NEVER_CREATED)
+"""A decision of these reasons was made without a look at the load."""
 
 _CURES = {
     Reason.MAX_REPLICAS: "raise spec.maxReplicas if more may be paid for",
@@ -247,7 +251,7 @@ def _conflict(report: Report) -> Condition:
 
 def _no_consumer(report: Report) -> Condition:
     decision, pool = report.decision, report.pool
-    if decision is None or pool is None or decision.reason in (*UNREAD, Reason.MANUAL):
+    if decision is None or pool is None or decision.reason in GIVEN:
         return Condition("NoConsumer", "Unknown", "NotDecided", "Nobody looked whether jobs are taken.")
     if not decision.no_consumer:
         return Condition("NoConsumer", "False", "Taken", "No queue has ready jobs that ready pods leave alone.")

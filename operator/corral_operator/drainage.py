@@ -81,7 +81,6 @@ class Drainage:
         """One step towards the decided number; gives how many replicas to write now. Raises ApiError."""
         assert state.spec is not None
         case = _Case(state, state.spec, decision.replicas, deployment, observed, _said(state.spec, observed))
-        state.leaving = 0
         if not deployment.total and not deployment.replicas:
             case.keep(checked=True)  # no pods, no marks
         await self._ask_leave(case)
@@ -181,8 +180,10 @@ class Drainage:
             case.keep(ask_at_s=inf)
 
     async def _send(self, case: _Case, commands: Sequence[Command]) -> list[Any] | None:
-        """The replies; None when Redis gave none."""
+        """The replies; None when Redis gave none, or another operator leads by now."""
         assert case.state.secret is not None
+        if not self._door.writes:
+            return None
         try:
             return await self._redises.of(case.state.secret).send(commands)
         except RedisUnavailable as error:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from corral_operator.conditions import UNREAD
 from corral_operator.decision import Reason
 from corral_operator.metrics import OperatorMetrics
 from corral_operator.pool_state import PoolState
@@ -96,10 +97,14 @@ class LocalRun:
         if not text or report is None:
             return
         decision = report.decision
-        gist = (None, text) if decision is None else (decision.replicas, decision.reason is Reason.UNKNOWN)
+        gist = (None, text) if decision is None else (decision.replicas, _unread(decision.reason))
         if self._told.get(state.key.name) != gist:
             self._told[state.key.name] = gist
             self._view.tell(f"{state.key.name}: {text}")
+
+
+def _unread(reason: Reason) -> Reason | None:
+    return reason if reason in UNREAD else None
 
 
 def why(state: PoolState) -> str:

@@ -156,8 +156,9 @@ def _busy(demand: Demand, observed: Observed) -> int | None:
     """Rule 8: how many pods must stay as they may be busy. None where busy pods are spared by other means, or not."""
     if observed.guard is not Busy.COST:
         return None
-    known = observed.staff.busy
-    return min(demand.active if known is None else known, observed.pods.present)
+    # Among the known are pods of other pools at the same queues, and pods that are gone.
+    known = demand.active if observed.staff.busy is None else observed.staff.busy
+    return min(known, demand.active, observed.pods.present)
 
 
 def _narrow(

@@ -94,7 +94,7 @@ def _busy_text(demand: Demand, observed: Observed) -> str:
     present = count(observed.pods.present, "pod")
     if (busy := observed.staff.busy) is None:
         return f"{count(demand.active, 'job')} active, and nobody says in which of {present}"
-    return f"{busy:,} of {present} hold jobs"
+    return f"{min(busy, demand.active, observed.pods.present):,} of {present} hold jobs"
 
 
 def load_text(policy: PoolSpec, demand: Demand, pod_start_s: float) -> str:

@@ -90,7 +90,8 @@ def test_only_script_py_reads_lua_or_runs_it() -> None:
     others = [path for path in PACKAGE.rglob("*.py") if path.name != "script.py"]
     assert len(others) > 10
     touching = re.compile(r"""\.lua\b|["']lua["'/]|["'](EVAL|EVALSHA|SCRIPT|FCALL)\b""")
-    assert [path.name for path in others if touching.search(path.read_text("utf-8"))] == []
+    # These two only know where the key stands in such a command, to find its node in a Cluster.
+    assert {path.name for path in others if touching.search(path.read_text("utf-8"))} == {"cluster_map.py", "routing.py"}
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -267,6 +267,27 @@ TABLE: dict[str, tuple[Report, str, str, str, str]] = {
         "",
     ),
     "nobody could look": (report(unread(), **LOST), "NoConsumer", "Unknown", "NotDecided", ""),
+    "nobody looked, for another one scales it": (
+        report(decision=decided(5, Reason.CONFLICT)),
+        "NoConsumer",
+        "Unknown",
+        "NotDecided",
+        "",
+    ),
+    "nobody looked, for there is no queue": (
+        report(NEVER, decision=decided(0, Reason.NEVER_CREATED)),
+        "NoConsumer",
+        "Unknown",
+        "NotDecided",
+        "",
+    ),
+    "nobody looked, for the fallback holds": (
+        report(unread(), decision=decided(5, Reason.FALLBACK)),
+        "NoConsumer",
+        "Unknown",
+        "NotDecided",
+        "",
+    ),
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from corral_operator.deployment import Deployment, read_deployment
 from corral_operator.observed import Pods
-from corral_operator.pods import REMEMBERED_STARTS, Starts, pods_of
+from corral_operator.pods import DELETION_COST, LOWEST_COST, REMEMBERED_STARTS, Starts, live_pods, pods_of
 
 CREATED = "2026-01-01T00:00:00Z"
 CREATED_MS = 1_767_225_600_000
@@ -23,7 +23,7 @@ def _pod(
     name: str = "a", *rows: dict[str, Any], phase: str = "Running", restarts: int = 0, **metadata: Any
 ) -> dict[str, Any]:
     return {
-        "metadata": {"uid": name, "creationTimestamp": CREATED, **metadata},
+        "metadata": {"uid": name, "name": name, "creationTimestamp": CREATED, **metadata},
         "status": {"phase": phase, "conditions": list(rows), "containerStatuses": [{"restartCount": restarts}]},
     }
 
@@ -118,3 +118,29 @@ def test_only_the_latest_starts_are_remembered() -> None:
     starts = Starts().with_pods([_pod(str(number), _ready_at(50)) for number in range(20)])
     starts = starts.with_pods([_pod(f"new-{number}", _ready_at(2)) for number in range(REMEMBERED_STARTS)])
     assert (len(starts.seconds), starts.p95_s) == (REMEMBERED_STARTS, 2.0)
+
+
+def test_live_pods_are_those_that_neither_ended_nor_end_with_who_marked_them() -> None:
+    rows = [
+        _pod("ready", _ready_at(5), annotations={DELETION_COST: LOWEST_COST}),
+        _pod("new", phase="Pending", labels={"pod-template-hash": "abc"}),
+        _pod("theirs", {"type": "Ready", "status": "False"}, annotations={DELETION_COST: "5"}),
+        _pod("ending", _ready_at(5), deletionTimestamp=CREATED),
+        _pod("over", phase="Succeeded"),
+    ]
+    ready, new, theirs = live_pods(rows)
+    assert (ready.name, ready.ready, ready.pending, ready.marked, ready.foreign_cost) == (
+        "ready",
+        True,
+        False,
+        True,
+        False,
+    )
+    assert (new.ready, new.pending, new.template, new.marked, new.created_s) == (
+        False,
+        True,
+        "abc",
+        False,
+        CREATED_MS / 1000,
+    )
+    assert (theirs.ready, theirs.pending, theirs.marked, theirs.foreign_cost) == (False, False, False, True)

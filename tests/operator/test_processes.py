@@ -13,7 +13,7 @@ import yaml
 from corral import ConfigurationError
 from corral_operator.deployment import Deployment, Key
 from corral_operator.obituary import obituaries
-from corral_operator.pods import pods_of
+from corral_operator.pods import LOWEST_COST, live_pods, pods_of
 from corral_operator.pool_file import read_pools
 from corral_operator.processes import Processes
 from corral_operator.refusal import ApiError
@@ -158,6 +158,18 @@ async def test_unready_replicas_go_first_and_then_the_youngest(machine: Callable
     # Those that end are nobody's replicas any more: new ones take their place.
     await here.door.scale(EMAILS, 3, "")
     assert [row.name for row in here.door.replicas(EMAILS)][-1] == "emails-5"
+
+
+async def test_of_those_that_are_ready_the_lowest_deletion_cost_goes_first(machine: Callable[..., Machine]) -> None:
+    here = await running(machine(local_pool(container=STUBBORN, runtime="Any")), 3)
+    await here.ready(3)
+    await here.door.mark(EMAILS.namespace, "emails-2", here.row("emails-2").uid, LOWEST_COST)
+    await here.door.mark(EMAILS.namespace, "emails-1", "another", LOWEST_COST)
+    rows = live_pods(await here.door.pods(EMAILS.namespace, "corral.dev/pool=emails"))
+    assert [(row.name, row.marked) for row in rows] == [("emails-1", False), ("emails-2", True), ("emails-3", False)]
+    await here.door.scale(EMAILS, 2, "")
+    assert [row.name for row in here.door.replicas(EMAILS) if row.state is ReplicaState.ENDING] == ["emails-2"]
+    assert await here.door.autoscalers(EMAILS.namespace) == []
 
 
 async def test_the_loop_hears_of_every_deployment_that_changed(machine: Callable[..., Machine]) -> None:

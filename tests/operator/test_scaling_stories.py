@@ -293,7 +293,18 @@ def test_a_pod_of_which_nothing_is_known_counts_as_busy() -> None:
     assert story.go_on(300, quiet(active=1))[-1] == 1
     story = Story(present=5)
     story.staff = Staff({"a": Member("a", busy=None), "b": Member("b", busy=1)}, complete=True)
-    assert story.go_on(300, quiet(active=1))[-1] == 2
+    assert story.go_on(300, quiet(active=2))[-1] == 2
+
+
+def test_pods_of_others_and_pods_that_are_gone_keep_none_of_this_pool() -> None:
+    story = Story(replace(POOL, min_replicas=1), present=5)
+    story.staff = Staff({f"pod-{n}": Member(f"pod-{n}", busy=2) for n in range(9)}, complete=True)
+    assert story.go_on(300, quiet(active=2))[-1] == 2
+    decision = story.see(quiet(active=2))
+    assert "2 of 2 pods hold jobs" in decision.text, decision.text
+    story.staff = Staff({"gone": Member("gone", busy=None, silent=True)}, complete=True)
+    assert story.go_on(300, quiet())[-1] == 1
+    assert story.see(quiet()).candidates["busy"] == 0
 
 
 @pytest.mark.parametrize("guard", [Busy.DRAIN, Busy.NONE])

@@ -76,8 +76,12 @@ async def test_a_job_that_lost_its_worker_too_often_is_failed(
 
     async def run(job: Job) -> None:
         ran.append(job.stalled_counter)
-        # As if this worker had died: its lock is gone, and its end will be refused.
+        # As if this worker had died: its lock is gone, and somebody puts the job back before its end is told.
         await client.delete("bull:q:1:lock")
+        await eventually(lambda: put_back(len(ran) + 1))
+
+    async def put_back(stalls: int) -> bool:
+        return int(await client.hget("bull:q:1", "stc")) == stalls
 
     await queue.add("x", attempts=9)
     await client.lmove("bull:q:wait", "bull:q:active", "RIGHT", "LEFT")

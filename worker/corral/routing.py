@@ -36,6 +36,7 @@ async def routed(cluster: ClusterMap, commands: Sequence[Command], exchange: Exc
     """
     replies: list[Any] = [None] * len(commands)
     ways: dict[int, _Way] = {}
+    away: dict[Node | None, RedisUnavailable] = {}
     way = _Way(cluster.entry)
     for place, command in enumerate(commands):
         key = key_of(command)
@@ -52,7 +53,7 @@ async def routed(cluster: ClusterMap, commands: Sequence[Command], exchange: Exc
         ways.clear()
         if not groups:
             break
-        await at_once([_sent(cluster, commands, exchange, *group, replies, ways) for group in groups.items()])
+        await at_once([_sent(cluster, commands, exchange, *group, replies, ways, away) for group in groups.items()])
     return replies
 
 
@@ -64,8 +65,10 @@ async def _sent(
     places: Sequence[int],
     replies: list[Any],
     ways: dict[int, _Way],
+    away: dict[Node | None, RedisUnavailable],
 ) -> None:
-    """Send some commands one way. Fills in their `replies`, and the further `ways` of those that are not done."""
+    """Send some commands one way. Fills in their `replies`, the further `ways` of those that are not done, and who is
+    `away`: until its failover is over, the others go on naming it."""
     sent = [commands[place] for place in places]
     try:
         if way.asking:
@@ -74,6 +77,7 @@ async def _sent(
             found = await exchange(way.place, sent)
     except RedisUnavailable as error:
         cluster.lost(way.place)
+        away[way.place] = error
         for place in places:
             replies[place] = error
             # One that is slow is not given up for another: the time of the call is used up.
@@ -83,7 +87,10 @@ async def _sent(
     for place, reply in zip(places, found, strict=True):
         replies[place] = reply
         if isinstance(reply, Redirected) and (further := _further(cluster, commands[place], reply, way.place)):
-            ways[place] = further
+            if further.place in away:
+                replies[place] = away[further.place]
+            else:
+                ways[place] = further
 
 
 def _further(cluster: ClusterMap, command: Command, told: Redirected, place: Node | None) -> _Way | None:
