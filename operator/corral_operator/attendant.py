@@ -116,7 +116,8 @@ class Attendant:
         now_s = self._clock()
         staff = state.crew(known, now_s)
         guard = _guard(state, staff, known, pods.ready, now_s)
-        rivals = await self._rivalry.of(state)
+        rests = state.asleep and not pods.present and not any(map(_has_work, known))
+        rivals = await self._rivalry.of(state, rests=rests)
         return Observed(now_s, wall_ms, known, pods, staff, guard.busy, rivals), guard, problem
 
     async def _pods(self, state: PoolState, deployment: Deployment) -> tuple[Mapping[str, Any], ...] | None:
@@ -259,6 +260,10 @@ class Attendant:
             error.text,
             state.not_before - self._clock(),
         )
+
+
+def _has_work(row: Reading) -> bool:
+    return not isinstance(row, QueueReading) or bool(row.ready or row.active or row.soon_due)
 
 
 def _guard(state: PoolState, staff: Staff, readings: Sequence[Reading], ready: int, now_s: float) -> Guard:

@@ -22,12 +22,14 @@ ASKED_EVERY_S = 60.0
 AGAIN_S = 10.0
 """The same after the API server did not answer."""
 
+NEVER_S = float("-inf")
+
 
 @dataclass(slots=True)
 class _Namespace:
     """The autoscalers of one; `unknown` says why they are not known."""
 
-    due_at: float = float("-inf")
+    due_at: float = NEVER_S
     rows: list[Autoscaler] = field(default_factory=list)
     unknown: str | None = "nobody has asked for autoscalers yet"
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -42,18 +44,18 @@ class Rivalry:
         self._clock = clock
         self._claims = Claims()
         self._states: dict[Key, PoolState] = {}
-        self._due_at = float("-inf")
+        self._due_at = NEVER_S
         self._namespaces: dict[str, _Namespace] = {}
 
-    async def of(self, state: PoolState) -> Rivals:
-        """Who else has a say in this pool."""
+    async def of(self, state: PoolState, *, rests: bool = False) -> Rivals:
+        """Who else has a say in this pool. One that `rests` is nothing to any autoscaler: nobody is asked anew for it."""
         claim = _claim(state)
         if claim is None:
             return NO_RIVALS
         self._learn(state, claim)
         if not claim.adopted:
             return rivals_of(claim, self._claims, (), self._slots, None)
-        namespace = await self._autoscalers(claim.pool.namespace)
+        namespace = await self._autoscalers(claim.pool.namespace, rests=rests)
         return rivals_of(claim, self._claims, namespace.rows, self._slots, namespace.unknown)
 
     def _learn(self, state: PoolState, claim: Claim) -> None:
@@ -76,9 +78,11 @@ class Rivalry:
             return slots_of(state.pool.status, state.spec.concurrency)
         return state.report.observed.pods.present * state.spec.concurrency
 
-    async def _autoscalers(self, name: str) -> _Namespace:
+    async def _autoscalers(self, name: str, *, rests: bool) -> _Namespace:
         """As of a minute ago at most. What the API server refuses is not known, and is asked for as seldom."""
         namespace = self._namespaces.setdefault(name, _Namespace())
+        if rests and namespace.due_at > NEVER_S:
+            return namespace
         if namespace.turn.locked() and namespace.unknown is None:
             return namespace  # somebody asks already, and what is known will do
         async with namespace.turn:

@@ -70,6 +70,13 @@ async def test_one_look_is_made_in_four_seconds_whoever_makes_it(stage: Stage) -
     assert await stage.changed() == {}
 
 
+async def test_a_look_of_before_redis_clock_was_set_back_keeps_nobody_from_looking(stage: Stage) -> None:
+    await dead(stage, "1")
+    await stage.client.set(f"{BASE}corral:look", "other", px=3_600_000)
+    assert await look(stage) == ["1"]
+    assert 3000 < await stage.left_ms("corral:look") <= 4000
+
+
 @pytest.mark.parametrize(
     ("record", "silent_s", "is_dead"),
     [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from corral import JobSpec, Queue
-from corral_operator import rivalry
+from corral_operator import pool_state, rivalry
 from corral_operator.autoscaler import Autoscaler
 from corral_operator.conflicts import Claim, Claims, rivals_of, slots_of
 from corral_operator.deployment import Key
@@ -231,6 +231,17 @@ async def test_nobody_is_asked_for_pools_that_own_their_deployment() -> None:
     assert door.asked == []
 
 
+async def test_nobody_is_asked_anew_for_a_pool_that_rests() -> None:
+    door = Scalers(Autoscaler(HPA, "theirs", "mailer"))
+    who, state = door.rivalry(), door.add("mail", adopts="mailer")
+    for _ in range(3):
+        assert (await who.of(state, rests=True)).holds == (f"{HPA} theirs",)
+        door.now_s += ASKED_EVERY_S
+    assert door.asked == ["shop"]
+    door.rows = []
+    assert (await who.of(state)).holds == ()
+
+
 async def test_a_refusal_is_not_known_and_is_not_asked_again_at_once() -> None:
     door = Scalers()
     door.refused = ApiError(403, "Forbidden", "may not list")
@@ -313,6 +324,27 @@ async def test_two_pools_on_one_queue_are_told_of_each_other_and_do_not_start_po
         await operator.look(6)
         assert (kube.replicas() or 0) + (kube.replicas("bulk") or 0) <= 22, "each rounds its part up"
         assert kube.events().count("SharedQueue") == 2
+
+
+@pytest.mark.usefixtures("quick")
+async def test_autoscalers_of_a_sleeping_pool_are_asked_for_when_there_is_work(
+    kube: KubeMock, emails: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_state, "NET_S", 0.2)
+    monkeypatch.setattr(rivalry, "ASKED_EVERY_S", 0.0)
+    spec = {"replicas": 0, "selector": {"matchLabels": {"app": "mailer"}}, "template": {}}
+    kube.add("deployments", {"metadata": {"name": "mailer"}, "spec": spec})
+    kube.add("workerpools", adopting("emails", "mailer", target={"jobsPerReplica": 2}))
+    async with reconciling(kube) as operator:
+        await eventually(lambda: all(state.asleep for state in operator.reconciler.roster) and operator.looks > 2)
+        await operator.look(2)
+        before = len(kube.calls)
+        await operator.look(6)
+        assert kube.calls[before:] == []
+        await emails.add_bulk([JobSpec("mail")] * 40)
+        await eventually(lambda: kube.replicas("mailer") == 20)
+        asked = [call.resource for call in kube.calls[before:]]
+        assert asked.index("horizontalpodautoscalers") < asked.index("deployments/scale")
 
 
 @pytest.mark.usefixtures("quick")

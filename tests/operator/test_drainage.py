@@ -403,3 +403,71 @@ async def test_others_that_write_the_cost_are_noticed(kube: KubeMock, redis7_cli
         assert state.report.guard is not None
         assert "the deletion cost of emails-2" in state.report.guard.text
         assert costs(kube) == {"emails-2": "-7"}
+
+
+# --- who may not write ---
+
+ONLY_LOOKS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "a dry run": ({"writes": False}, {}),
+    "another operator leads": ({"leads": lambda: False}, {}),
+    "a pool that only decides": ({}, {"mode": "DryRun"}),
+    "a paused pool": ({}, {"mode": "Paused"}),
+}
+
+
+@pytest.mark.parametrize("who", ONLY_LOOKS)
+async def test_who_only_looks_on_gives_no_orders_and_does_not_even_ask_whether_it_may(
+    kube: KubeMock, redis7_client: redis.asyncio.Redis, redis7_url: str, emails: Queue, who: str
+) -> None:
+    how, spec = ONLY_LOOKS[who]
+    async with pool_of_three(kube, redis7_client):
+        pass
+    # Whatever this login writes is refused, and noted.
+    await redis7_client.acl_setuser("looker", enabled=True, passwords=["+pw"], reset=True)
+    await redis7_client.execute_command("ACL", "SETUSER", "looker", "~*", "-@all", "+@read", "+@connection")
+    await redis7_client.execute_command("ACL", "LOG", "RESET")
+    kube.add_secret(redis7_url.replace("redis://", "redis://looker:pw@"), "looker")
+    login = {"redis": {"secretRef": {"name": "looker"}}}
+    kube.change("workerpools", lambda body: body["spec"].update(**login, **spec, replicas=1))
+    # Something for the closer look as well.
+    await emails.add("mail")
+    await redis7_client.lmove("bull:emails:wait", "bull:emails:active")
+    before = len(kube.writes())
+    async with reconciling(kube, **how) as operator, played_workers(redis7_client, *PODS) as workers:
+        await operator.look(8)
+        workers["emails-1"].mute = True
+        await operator.look(2)
+        (state,) = operator.reconciler.roster
+        assert state.report is not None
+        assert state.report.decision is not None
+        assert state.report.decision.replicas == 1
+        assert not any(found for worker in workers.values() for found in worker.ordered)
+    log = await redis7_client.execute_command("ACL", "LOG")
+    assert [row for row in log if b"looker" in row] == []
+    assert not {call.resource for call in kube.writes()[before:]} & {"pods", "deployments", "deployments/scale"}
+    assert kube.replicas() == 3
+    await redis7_client.acl_deluser("looker")
+
+
+async def test_who_has_lost_the_lead_since_the_look_began_gives_no_orders(
+    kube: KubeMock, redis7_client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leads = True
+    async with pool_of_three(kube, redis7_client):
+        pass
+    async with reconciling(kube, leads=lambda: leads) as operator, played_workers(redis7_client, *PODS) as workers:
+        await operator.look(4)
+        listed = operator.cluster.pods
+
+        async def overtaken(*of: str) -> Any:
+            nonlocal leads
+            leads = False
+            return await listed(*of)
+
+        monkeypatch.setattr(operator.cluster, "pods", overtaken)
+        by_hand(kube, 1)
+        await eventually(lambda: not leads)
+        await operator.look(3)
+        assert not any(found for worker in workers.values() for found in worker.ordered)
+        assert await redis7_client.hgetall(ORDERS) == {}
+        assert kube.replicas() == 3

@@ -96,12 +96,17 @@ class Reconciling:
 
 @asynccontextmanager
 async def reconciling(
-    kube: KubeMock, namespaces: Sequence[str] = (), *, writes: bool = True, runs: bool = True
+    kube: KubeMock,
+    namespaces: Sequence[str] = (),
+    *,
+    writes: bool = True,
+    leads: Callable[[], bool] = lambda: True,
+    runs: bool = True,
 ) -> AsyncIterator[Reconciling]:
     """For the length of the block; with `runs` the pools are listed and the loop runs."""
     with patch.dict(os.environ, {"KUBECONFIG": str(kube.kubeconfig)}):
         metrics = OperatorMetrics()
-        operator = Reconciling(kube, await Api.connect(metrics.api_call), namespaces, writes=writes)
+        operator = Reconciling(kube, await Api.connect(metrics.api_call), namespaces, writes=writes, leads=leads)
     try:
         if runs:
             await operator.reconciler.sync()

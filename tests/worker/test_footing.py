@@ -19,6 +19,7 @@ class Ground:
         self.now = 1000.0
         self.steady_s = 0.0
         self.takes_s = 0.0
+        self.set_s = 0.0
         self.broken = False
         monkeypatch.setattr("corral.footing.time", SimpleNamespace(monotonic=lambda: self.now))
         monkeypatch.setattr("corral.footing.asyncio", SimpleNamespace(sleep=self._sleep))
@@ -29,7 +30,8 @@ class Ground:
         self.now += self.takes_s
         if self.broken:
             raise RedisUnavailable("away")
-        return [b"1800000000", b"123456"]
+        seconds, micros = divmod(round((1_800_000_000 - 1000 + self.now + self.set_s) * 1_000_000) + 123_456, 1_000_000)
+        return [b"%d" % seconds, b"%d" % micros]
 
     async def _sleep(self, seconds: float) -> None:
         self.go_on(seconds + self.takes_s)
@@ -103,6 +105,22 @@ async def test_a_process_that_was_frozen_notices_it_by_itself(ground: Ground) ->
     ground.takes_s = 15.0
     await ground.footing.rest(4.0)
     assert ground.waits == (FIRM_S, FIRM_S)
+
+
+@pytest.mark.parametrize(("set_s", "breaks"), [(60, True), (3600, True), (-3600, True), (1.5, False), (0, False)])
+async def test_after_redis_clock_was_set_a_worker_waits_until_all_have_beaten_by_the_new_time(
+    ground: Ground, set_s: float, breaks: bool
+) -> None:
+    await ground.footing.redis_ms()
+    ground.go_on(60)
+    await ground.footing.redis_ms()
+    assert ground.waits == (0.0, 0.0)
+    ground.set_s = set_s
+    await ground.footing.redis_ms()
+    assert ground.waits == ((FIRM_S, FIRM_S) if breaks else (0.0, 0.0))
+    ground.go_on(4)
+    await ground.footing.redis_ms()
+    assert ground.waits == ((6.0, 6.0) if breaks else (0.0, 0.0))
 
 
 async def test_without_beats_its_own_looks_decide() -> None:

@@ -1,7 +1,7 @@
 """Footing: whether a worker may look for the jobs of dead workers now.
 
-Not soon after an outage, or after this process was frozen: then everybody's beats and locks are old, and each worker
-needs a moment to renew its own.
+Not soon after an outage, after this process was frozen, or after Redis' clock was set (a machine that slept sets it
+too): then everybody's beats and locks are old, and each worker needs a moment to renew its own.
 """
 
 import asyncio
@@ -30,6 +30,7 @@ class Footing:
         self._lines, self._steady_s = lines, steady_s
         self._began = time.monotonic()
         self._whole_since = -math.inf
+        self._ahead_s: float | None = None
 
     async def redis_ms(self) -> int:
         """Redis' own time, to be sent with the look that follows. Raises RedisUnavailable."""
@@ -41,7 +42,15 @@ class Footing:
             raise
         self._whole_since = min(self._whole_since, time.monotonic())
         self._noticed(asked, PROMPT_S)
+        self._compared(answer / 1000)
         return answer
+
+    def _compared(self, redis_s: float) -> None:
+        """Of Redis' clock and ours, one may have been set since they were compared last: beats and locks go by Redis'."""
+        before, now = self._ahead_s, time.monotonic()
+        self._ahead_s = redis_s - now
+        if before is not None and abs(self._ahead_s - before) > PROMPT_S:
+            self._whole_since = max(self._whole_since, now)
 
     async def rest(self, seconds: float) -> None:
         """Sleep, and notice when that took far too long."""

@@ -19,7 +19,8 @@ local BEATS, WORKERS, LOOK = P .. 'corral:beats', P .. 'corral:workers', P .. 'c
 local LOOK_MS, SILENT_MS, IDLE_S, AT_ONCE = 4000, 10000, 10, 1000
 
 local left = redis.call('PTTL', LOOK)
-if left > 0 then return {{}, left} end
+-- One that lasts longer is of before Redis' clock was set back.
+if left > 0 and left <= LOOK_MS then return {{}, left} end
 if is_late(ARGV[4]) then return {{}, LOOK_MS} end
 
 -- How long a worker may be silent: three of the spans between its beats. Without a record that can be read, those of an

@@ -25,14 +25,27 @@ local function refused(P, row, coming)
   return 0
 end
 
+-- Whether a job has failed already, and its parent has noted that, or asked for no note: there is no end to wait for.
+-- (Once it is retried it is open again, as `reopen.lua` says.)
+local function failed_before(P, row)
+  local J, key = P .. row.id, row.parent.key
+  if type(redis.pcall('ZSCORE', P .. 'failed', row.id)) ~= 'string' then return false end
+  if redis.call('ZSCORE', key .. ':unsuccessful', J) or redis.call('HEXISTS', key .. ':failed', J) == 1 then return true end
+  local readable, policy = pcall(cjson.decode, row.parent.json)
+  return readable and type(policy) == 'table' and policy.rdof
+end
+
 -- A job with this id exists: it stays as it is, and becomes the parent's child if it has none.
 local function attach_existing(P, settings, row, now)
   local J = P .. row.id
   if row.parent and refused(P, row) == 0 then
     local parent_key = row.parent.key
     redis.call('HSET', J, 'parentKey', parent_key, 'parent', row.parent.json)
-    if redis.call('ZSCORE', P .. 'completed', row.id) then
+    local completed = redis.call('ZSCORE', P .. 'completed', row.id)
+    if completed then
       redis.call('HSET', parent_key .. ':processed', J, redis.call('HGET', J, 'returnvalue') or 'null')
+    end
+    if completed or failed_before(P, row) then
       redis.call('SREM', parent_key .. ':dependencies', J)
       if not row.defers and redis.call('EXISTS', parent_key .. ':dependencies') == 0 then
         release_parent(parent_key, now)
