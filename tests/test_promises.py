@@ -21,7 +21,7 @@ def promises() -> list[tuple[str, list[tuple[str, str]]]]:
 
 
 @functools.cache
-def tests_of(file: str) -> frozenset[str]:
+def names_in(file: str) -> frozenset[str]:
     """The names of the tests of a file, those of its classes too."""
     tree = ast.parse((TESTS / file).read_text(encoding="utf-8"))
     found = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
@@ -31,5 +31,5 @@ def tests_of(file: str) -> frozenset[str]:
 @pytest.mark.parametrize(("promise", "tests"), promises())
 def test_every_promise_names_tests_that_there_are(promise: str, tests: list[tuple[str, str]]) -> None:
     assert tests, f"nothing tests: {promise}"
-    missing = [f"{file}::{name}" for file, name in tests if not (TESTS / file).exists() or name not in tests_of(file)]
+    missing = [f"{file}::{name}" for file, name in tests if not (TESTS / file).exists() or name not in names_in(file)]
     assert missing == []
