@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis.asyncio
+from hypothesis import HealthCheck, settings
 
 from asked_for import cannot_run
 from node import node_missing
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from servers import Kind
+
+# Speed is measured by `make bench`, never asserted.
+settings.register_profile("corral", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("corral")
 
 
 @pytest.fixture(autouse=True)

@@ -9,10 +9,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from corral import Queue, State
 from corral_operator.demo_summary import Summary
 from corral_operator.demo_tally import Tally
+from corral_operator.spec import read_spec
 from waiting import eventually
 
 ROOT = Path(__file__).parent.parent
@@ -29,6 +31,13 @@ def test_the_readme_shows_workers_and_producers_of_every_kind() -> None:
 @pytest.mark.parametrize("name", BLOCKS)
 def test_the_example_file_is_the_block_of_the_readme(name: str) -> None:
     assert (EXAMPLES / name).read_text("utf-8") == BLOCKS[name]
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_pool_of_the_examples_can_be_read(path: Path) -> None:
+    objects = [one for one in yaml.safe_load_all(path.read_text("utf-8")) if one["kind"] == "WorkerPool"]
+    pools = [read_spec(one["metadata"]["name"], "default", one["spec"]) for one in objects]
+    assert pools or path.stem == "redis"
 
 
 def test_every_make_command_of_the_readme_is_a_target() -> None:

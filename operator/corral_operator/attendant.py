@@ -11,7 +11,7 @@ from corral_operator.decision import Decision
 from corral_operator.deployment import Deployment
 from corral_operator.door import Door
 from corral_operator.drainage import Drainage
-from corral_operator.findings import NOTHING_LOOKED_AT
+from corral_operator.findings import NOTHING_LOOKED_AT, Findings
 from corral_operator.guard import Guard, guard_of, unheard_since
 from corral_operator.inspector import Inspector
 from corral_operator.metrics import OperatorMetrics
@@ -25,7 +25,7 @@ from corral_operator.report import Problem, Report, Scaled
 from corral_operator.rivalry import Rivalry
 from corral_operator.scaling import decide
 from corral_operator.spec import Mode
-from corral_operator.status import status_of, write_now
+from corral_operator.status import status_of, worth_building, write_now
 from corral_operator.table import Table
 from corral_operator.workload import Workload
 
@@ -83,8 +83,7 @@ class Attendant:
                 findings = await self._inspector.look(state, deployment, observed)
         if refusal is not None and refusal.code in NOT_BY_TIME:
             problem = Problem("Forbidden", f"the operator may not write the replicas: {refusal.text}")
-        report = self._report(state, observed, decision, deployment, problem)
-        report = replace(report, guard=guard, findings=findings, leaving=state.leaving)
+        report = self._report(state, observed, decision, deployment, problem, guard, findings)
         self._metrics.pool_seen(state.key.namespace, state.key.name, report)
         if not await self._tell(state, report):
             return None
@@ -150,13 +149,18 @@ class Attendant:
         """Bring the replicas nearer to the decided number; gives the Deployment as it is then, or what was refused."""
         assert state.spec is not None
         state.leaving = 0
-        if deployment is None or not self._door.writes or state.spec.mode is not Mode.AUTO:
+        if deployment is None or not self._door.writes:
             return deployment, None
+        if state.spec.mode is not Mode.AUTO:
+            if not state.departures.under_way:
+                return deployment, None
+            # It was stopped in the middle of a scale-down: who was told or marked is let off.
+            decision = replace(decision, replicas=deployment.replicas)
         try:
             replicas = await self._drainage.toward(state, decision, deployment, observed)
         except ApiError as error:
             return deployment, error
-        if deployment.replicas == replicas:
+        if deployment.replicas == replicas or state.spec.mode is not Mode.AUTO:
             return deployment, None
         return await self._scale(state, decision, deployment, replicas)
 
@@ -194,6 +198,8 @@ class Attendant:
         decision: Decision | None,
         deployment: Deployment | None,
         problem: Problem | None,
+        guard: Guard | None,
+        findings: Findings,
     ) -> Report:
         return Report(
             pool=state.spec,
@@ -208,17 +214,19 @@ class Attendant:
             scaled=state.scaled,
             pod_start_s=state.starts.median_s,
             pod_start_p95_s=state.starts.p95_s,
+            guard=guard,
+            findings=findings,
+            leaving=state.leaving,
         )
 
     async def _tell(self, state: PoolState, report: Report) -> bool:
         """Status and events; False when the pool has vanished. Raises ApiError."""
         previous, now_s = state.pool.status, self._clock()
+        told, since_s = state.told or previous, now_s - state.reported_at
+        if not self._door.writes or now_s < state.mute_until or not worth_building(report, told, since_s):
+            return True
         status = status_of(report, previous)
-        if (
-            not self._door.writes
-            or now_s < state.mute_until
-            or not write_now(state.told or previous, status, now_s - state.reported_at)
-        ):
+        if not write_now(told, status, since_s):
             return True
         try:
             written = await self._door.write_status(state.pool, status)
@@ -272,7 +280,8 @@ def _guard(state: PoolState, staff: Staff, readings: Sequence[Reading], ready: i
     read = [row for row in readings if isinstance(row, QueueReading) and row.workers is not None]
     departures = state.departures
     since_s = unheard_since(departures.unheard_since_s, staff, ready, now_s, read=len(read) == len(state.spec.queues))
-    state.departures = replace(departures, unheard_since_s=since_s)
+    if since_s != departures.unheard_since_s:
+        state.departures = replace(departures, unheard_since_s=since_s)
     return guard_of(
         state.spec,
         staff,

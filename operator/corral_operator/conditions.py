@@ -18,7 +18,8 @@ Limited          True      the limit's        fewer pods than wanted: MaxReplica
                                               Downstream: as many, but more of them do no more work
                  False     NotLimited         nothing keeps the pool from what it wants
                  Unknown   NotDecided         what it wants is not known
-Protected        True      Drain, Cost        busy pods are spared as spec.protection asks for
+Protected        True      Drain, Cost,       busy pods are spared as spec.protection asks for, or as well as workers
+                           AnyRuntime         of another kind allow (spec.runtime: Any)
                  False     the guard's        they are not, or less well: None, NoBeats, NoOrders ... (guard.py)
                  Unknown   NotLooked          nobody looked who is busy
 Manual           True      SetByHand          spec.replicas is set; since when is lastTransitionTime
@@ -48,11 +49,11 @@ from typing import Any, Literal
 
 from corral_operator.decision import Reason
 from corral_operator.findings import POISON, STUCK
+from corral_operator.guard import SPARED
 from corral_operator.kept import rows
 from corral_operator.observed import Unknown
 from corral_operator.report import Report
 from corral_operator.sentences import count
-from corral_operator.spec import Busy
 from corral_operator.stamps import epoch_ms, stamp
 
 TEXT_LENGTH = 4096
@@ -223,8 +224,7 @@ def _protected(report: Report) -> Condition:
     guard = report.guard
     if guard is None:
         return Condition("Protected", "Unknown", "NotLooked", "Nobody looked who is busy.")
-    kept = guard.busy is not Busy.NONE and guard.reason == guard.busy.value
-    return Condition("Protected", "True" if kept else "False", guard.reason, guard.text)
+    return Condition("Protected", "True" if guard.reason in SPARED else "False", guard.reason, guard.text)
 
 
 def _manual(report: Report) -> Condition:

@@ -6,6 +6,7 @@ An ACL user with `+@read +@connection` on the queue's keys may send all of it.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from corral.beat_record import Beat, quiet_until
@@ -22,6 +23,10 @@ LISTED_ACTIVE = 500
 """Ids of active jobs, newest first, that are read for a closer look."""
 _MOST_MS = 1e15
 """Later than any time of ours."""
+_MOST_JOBS = 1e15
+"""More than any queue has, and than a moment lasts: what is reckoned with limits stays finite."""
+RECORDS = 8192
+"""Records of workers that are not read anew while they are the same: pools are looked at more often than workers beat."""
 OLD_MARKER = b"0:"
 """What an id begins with that is none: versions before BullMQ 5 put a marker at the tail of an idle queue's list."""
 
@@ -126,11 +131,16 @@ def _workers(scores: Sequence[bytes], records: Sequence[bytes], orders: Sequence
     said, ordered = dict(_pairs(records)), dict(_pairs(orders))
     rows = []
     for worker, score in _pairs(scores):
-        beat = Beat.from_wire(worker.decode(errors="replace"), said.get(worker, b""))
+        beat = _beat(worker, said.get(worker, b""))
         beat_ms = float(score)
         if beat is not None and 0 <= beat_ms < _MOST_MS:
             rows.append(WorkerReading(beat, int(beat_ms), quiet_until(ordered.get(worker))))
     return tuple(rows)
+
+
+@lru_cache(maxsize=RECORDS)
+def _beat(worker: bytes, record: bytes) -> Beat | None:
+    return Beat.from_wire(worker.decode(errors="replace"), record)
 
 
 def _pairs(flat: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
@@ -148,12 +158,12 @@ def _due_ms(first: Sequence[bytes]) -> int | None:
 
 
 def _limit(meta: Mapping[bytes, bytes], field: bytes) -> int | None:
-    """As the takes read it: rounded down; what is no number limits nothing."""
+    """As the takes read it: rounded down; what is no number limits nothing, and what is larger than any count no more."""
     try:
         number = float(meta[field])
     except (KeyError, ValueError):
         return None
-    return math.floor(number) if math.isfinite(number) else None
+    return math.floor(min(number, _MOST_JOBS)) if math.isfinite(number) else None
 
 
 def is_whole(text: Any) -> bool:

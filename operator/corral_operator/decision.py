@@ -29,7 +29,7 @@ The reasons are part of the API: they appear in the status, in events and in met
     Unschedulable       pods find no node
     NeverCreated        no queue of these names was ever created: what is there stays
     Unknown             a queue could not be read: what is there stays
-    Fallback            no queue could be read for longer than fallback.after: the fallback of the spec
+    Fallback            a queue could not be read for longer than fallback.after: the fallback of the spec
     Downstream          more pods did no more jobs per second; told as a limit, and caps nothing
 """
 

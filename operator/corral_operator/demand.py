@@ -8,6 +8,7 @@ pool's share counts: of its jobs, of what arrives, and of its limit.
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from corral_operator.decision import Reason
 from corral_operator.formulas import Deadline
@@ -53,7 +54,7 @@ class QueueDemand:
         return min(count, self.cap.slots * (deadline.new_s + service_s) / service_s)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Demand:
     """All queues of a pool as one crowd."""
 
@@ -65,27 +66,27 @@ class Demand:
     shared: bool = False
     """Other pools serve one of the queues too."""
 
-    @property
+    @cached_property
     def ready(self) -> int:
         """Jobs that a worker could take now."""
         return sum(queue.ready for queue in self.queues)
 
-    @property
+    @cached_property
     def soon(self) -> int:
         """Jobs that fall due within one pod start."""
         return sum(queue.soon for queue in self.queues)
 
-    @property
+    @cached_property
     def arrival_rate(self) -> float:
         """Jobs per second."""
         return sum(queue.learned.arrival_rate for queue in self.queues)
 
-    @property
+    @cached_property
     def offered(self) -> float:
         """R: slots that arrivals keep busy."""
         return sum(queue.offered for queue in self.queues)
 
-    @property
+    @cached_property
     def service_s(self) -> float:
         """S of the crowd: weighted by arrivals; without any, by jobs."""
         if rate := self.arrival_rate:
@@ -95,20 +96,20 @@ class Demand:
             sum((queue.ready + queue.soon) * queue.learned.service_s for queue in self.queues) / jobs if jobs else 0.0
         )
 
-    @property
+    @cached_property
     def remaining_s(self) -> float:
         """V of the crowd: weighted by the slots that each queue keeps busy."""
         if not (offered := self.offered):
             return 0.0
         return sum(queue.offered * queue.learned.remaining_s for queue in self.queues) / offered
 
-    @property
+    @cached_property
     def oldest_age_s(self) -> float:
         """How long the oldest ready job has been ready. Nobody takes from a queue without consumer: it ages for ever."""
         served = (queue for queue in self.queues if queue.cap.reason is not Reason.NO_CONSUMER)
         return max((queue.learned.oldest_age_s for queue in served), default=0.0)
 
-    @property
+    @cached_property
     def cap(self) -> Cap:
         """What all limits let the pool use together: unlimited as soon as one queue that asks for slots is."""
         asking = [queue.cap for queue in self.queues if queue.asks]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
+from corral.beat_record import ORDER_S
 from corral.errors import RedisRefused, RedisUnavailable
 from corral_operator import orders
 from corral_operator.decision import Decision
@@ -21,6 +22,7 @@ from corral_operator.observed import Observed, WorkerReading
 from corral_operator.orders import Command, Post
 from corral_operator.pods import LOWEST_COST, LivePod, live_pods
 from corral_operator.pool_state import PoolState
+from corral_operator.presence import is_pod_of
 from corral_operator.redises import Redises
 from corral_operator.refusal import ApiError
 from corral_operator.spec import Busy, PoolSpec, Runtime
@@ -28,6 +30,9 @@ from corral_operator.victims import Plan, Scene, plan_of
 
 LIST_S = 5.0
 """A list of the pods is believed for so long while nothing is written and the Deployment tells nothing new."""
+
+MARKS_S = 10.0
+"""No more marks are written so long after a look began: orders that stand then are relied on for longer."""
 
 ASK_AGAIN_S = 300.0
 """Seconds until Redis is asked again whether it takes orders, after it refused."""
@@ -63,7 +68,8 @@ class _Case:
         return self.state.departures
 
     def keep(self, **what: Any) -> None:
-        self.state.departures = replace(self.state.departures, **what)
+        if any(getattr(self.kept, name) != value for name, value in what.items()):
+            self.state.departures = replace(self.kept, **what)
 
 
 class Drainage:
@@ -83,6 +89,9 @@ class Drainage:
         case = _Case(state, state.spec, decision.replicas, deployment, observed, _said(state.spec, observed))
         if not deployment.total and not deployment.replicas:
             case.keep(checked=True)  # no pods, no marks
+        if case.kept.nameless_since_s is not None:
+            named = any(is_pod_of(deployment.key.name, pod) for pod in observed.staff.members)
+            case.keep(nameless_since_s=None if named else case.kept.nameless_since_s)
         await self._ask_leave(case)
         if _idle(case):
             await self._order(case, (), ())
@@ -109,12 +118,27 @@ class Drainage:
         if not taken and case.said is not None and case.guard is Busy.DRAIN and plan.replicas < present:
             # Redis has gone since it was read: nothing is lowered on guesses.
             plan = replace(plan, replicas=present, marks=(), overdue=())
-        for pod in (*plan.unmarks, *plan.marks):
-            cost = LOWEST_COST if pod in plan.marks else None
-            await self._door.mark(case.deployment.key.namespace, pod.name, pod.uid, cost)
+        plan = await self._mark(case, plan)
         await self._tell(case, plan.overdue)
         _remember(case, plan, listed, done=taken)
         return plan.replicas
+
+    async def _mark(self, case: _Case, plan: Plan) -> Plan:
+        """Write the marks; gives what came of the plan. If they take long, the others and the number wait for the next
+        look: an order that the plan relies on may run out."""
+        begun_s, namespace = case.observed.now_s, case.deployment.key.namespace
+        costs = [*((pod, None) for pod in plan.unmarks), *((pod, LOWEST_COST) for pod in plan.marks)]
+        for done, (pod, cost) in enumerate(costs, start=1):
+            await self._door.mark(namespace, pod.name, pod.uid, cost)
+            if self._clock() - begun_s >= MARKS_S:
+                return replace(
+                    plan,
+                    replicas=max(plan.replicas, case.deployment.replicas),
+                    unmarks=plan.unmarks[:done],
+                    marks=plan.marks[: max(0, done - len(plan.unmarks))],
+                    overdue=(),
+                )
+        return plan
 
     # --- the pods ---
 
@@ -143,9 +167,14 @@ class Drainage:
 
     async def _order(self, case: _Case, victims: Sequence[LivePod], living: Sequence[LivePod]) -> bool:
         """Write and take back orders; False when Redis could not be asked, or refused."""
+        now_s = case.observed.now_s
         if case.said is None:
-            return not case.kept.orders
-        now_s, members, names = case.observed.now_s, case.observed.staff.members, {pod.name for pod in victims}
+            # Nobody can take them back; they run out.
+            lasting = {post: row for post, row in case.kept.orders.items() if orders.stands(row, now_s, ORDER_S)}
+            if len(lasting) < len(case.kept.orders):
+                case.keep(orders=lasting)
+            return not lasting
+        members, names = case.observed.staff.members, {pod.name for pod in victims}
         # One that somebody else took away counts as never given.
         standing = {post: row for post, row in case.kept.orders.items() if _stands_there(case.said, post)}
         chosen = [members[name] for name in names if name in members]
@@ -161,7 +190,7 @@ class Drainage:
         replies = await self._send(case, [*writes, *orders.removals(taken, prefix)])
         if replies is None:
             return False
-        self._ordered(sum(not isinstance(reply, RedisRefused) for reply in replies[: len(writes) : 2]))
+        self._ordered(sum(not isinstance(reply, RedisUnavailable) for reply in replies[: len(writes) : 2]))
         pods = {post: member.pod for member in chosen for post in orders.posts_of(member)}
         kept = orders.written(given, replies[: len(writes)], standing, pods, now_s)
         case.keep(orders={post: row for post, row in kept.items() if post not in taken})
@@ -194,10 +223,12 @@ class Drainage:
         error = orders.refusal(replies)
         if error is None:
             return False
-        if error.code == orders.NO_PERMISSION:
+        if isinstance(error, RedisRefused) and error.code == orders.NO_PERMISSION:
+            # Without the error's own cure: that is for workers.
+            said = f"{error.code} {error.command}".rstrip()
             if case.state.orders_refused is None:
-                logger.warning("%s: Redis refuses orders to workers: %s", case.state.key, error)
-            case.state.orders_refused = str(error)
+                logger.warning("%s: Redis refuses orders to workers: %s", case.state.key, said)
+            case.state.orders_refused = said
             case.keep(orders={}, asked_of=case.state.secret, ask_at_s=case.observed.now_s + ASK_AGAIN_S)
         else:
             logger.warning("%s: orders were refused: %s", case.state.key, error)

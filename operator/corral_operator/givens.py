@@ -26,11 +26,21 @@ def given(policy: PoolSpec, observed: Observed, bounds: Bounds, unknown_s: float
         return _blind(policy, observed, bounds, unknown_s)
     # One queue of several that nobody created counts as empty: the others are reason enough to scale.
     if all(row.never_created for row in observed.known):
-        names = ", ".join(policy.queues)
-        text = f"nobody has ever created {names}; what is there stays until a job comes"
-        stays = min(bounds.most, max(bounds.least, observed.pods.present))
-        return _plain(policy, observed, stays, Reason.NEVER_CREATED, text)
+        return _never_created(policy, observed, bounds)
     return None
+
+
+def _never_created(policy: PoolSpec, observed: Observed, bounds: Bounds) -> Decision:
+    """What is there, within the bounds; a bound that makes the number is told."""
+    present = observed.pods.present
+    stays = min(bounds.most, max(bounds.least, present))
+    told = [f"nobody has ever created {', '.join(policy.queues)}"]
+    if stays == bounds.least > 0:
+        told.append(f"{bounds.floor.text if bounds.floor else 'minReplicas'} asks for no fewer")
+    elif stays < present or (stays == bounds.most and bounds.ceiling):
+        told.append(f"{bounds.ceiling.text if bounds.ceiling else 'maxReplicas'} allows no more")
+    text = "; ".join([*told, "what is there stays until a job comes"])
+    return _plain(policy, observed, stays, Reason.NEVER_CREATED, text)
 
 
 def _conflict(policy: PoolSpec, observed: Observed) -> Decision:

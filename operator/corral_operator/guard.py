@@ -5,7 +5,8 @@ reason        what holds   when
 Drain         Drain        surplus pods are told to take nothing more, and leave when they are idle
 Cost          Cost         spec.protection.busy asks for it: idle pods are marked as the first to go
 None          None         spec.protection.busy asks for it: Kubernetes chooses
-NoBeats       Cost         the workers do not say who is busy: runtime Any, or none of them beats
+AnyRuntime    Cost         spec.runtime is Any, and such workers take no orders: idle pods are marked as the first to go
+NoBeats       Cost         none of the workers beats, so they do not say who is busy
 NoNames       Cost         they beat, and the pods that they name are none of this pool's
 NoOrders      Cost         Redis refuses the operator's orders: its ACL, which needs Redis 7 for them
 OtherWriter   as before    somebody else writes the deletion cost of the pool's pods
@@ -19,6 +20,9 @@ from corral_operator.spec import Busy, PoolSpec, Runtime
 
 UNHEARD_S = 30.0
 """Ready pods of whom nothing is heard for so long do not beat: three spans of an idle worker."""
+
+SPARED = ("Drain", "Cost", "AnyRuntime")
+"""Reasons for which busy pods are spared as far as the spec asks for it."""
 
 _COST_HOLDS = "idle pods are marked as the first to go, and as many stay as are busy"
 
@@ -52,8 +56,8 @@ def guard_of(
     if asked is Busy.COST:
         return _watched(Guard(Busy.COST, "Cost", f"spec.protection.busy is Cost: {_COST_HOLDS}"), foreign)
     if policy.runtime is Runtime.ANY:
-        text = "spec.runtime is Any, and such workers take no orders; run Corral's workers to have busy pods drained"
-        return _without_cordon("NoBeats", text)
+        text = f"spec.runtime is Any, and such workers take no orders: {_COST_HOLDS}"
+        return _watched(Guard(Busy.COST, "AnyRuntime", text), foreign)
     if orders_refused is not None:
         return _without_cordon("NoOrders", _no_orders(policy, orders_refused))
     if unheard_s >= UNHEARD_S and not staff.beats:

@@ -58,9 +58,9 @@ class Hearing:
 
 def hear(told: Iterable[QueueReading], before: Hearing, now_s: float, *, whole: bool) -> Hearing:
     """Take in the readings of queues that tell of their workers; `whole`: there are no other queues."""
-    told = tuple(told)
-    clock = _clock(told, before, now_s)
-    heard = _heard(told, before, clock, now_s)
+    rows = tuple(records(told))
+    clock = _clock(rows, before, now_s)
+    heard = _heard(rows, before, clock, now_s)
     lost = {} if whole else {record: row for record, row in before.heard.items() if now_s - row.read_s < FORGOTTEN_S}
     return Hearing({**lost, **heard}, clock)
 
@@ -70,11 +70,11 @@ def records(told: Iterable[QueueReading]) -> Iterable[tuple[Record, WorkerReadin
     return ((Record(row.name, worker.beat.worker), worker) for row in told for worker in row.workers or ())
 
 
-def _clock(told: Iterable[QueueReading], before: Hearing, now_s: float) -> Clock | None:
+def _clock(rows: Iterable[tuple[Record, WorkerReading]], before: Hearing, now_s: float) -> Clock | None:
     """Redis' time as late as any new beat makes it; earlier only when it was set back (by a failover, say)."""
     fresh: list[int] = []
     fallen: list[int] = []
-    for record, row in records(told):
+    for record, row in rows:
         last = before.heard.get(record)
         if last is None or row.beat_ms > last.beat_ms:
             fresh.append(row.beat_ms)
@@ -88,11 +88,14 @@ def _clock(told: Iterable[QueueReading], before: Hearing, now_s: float) -> Clock
     return Clock(newest, now_s)
 
 
-def _heard(told: Iterable[QueueReading], before: Hearing, clock: Clock | None, now_s: float) -> dict[Record, Heard]:
+def _heard(
+    rows: Iterable[tuple[Record, WorkerReading]], before: Hearing, clock: Clock | None, now_s: float
+) -> dict[Record, Heard]:
     heard: dict[Record, Heard] = {}
-    for record, row in records(told):
+    redis_ms = None if clock is None else clock.now_ms(now_s)
+    for record, row in rows:
         last = before.heard.get(record)
-        old_s = 0.0 if clock is None else max(0.0, (clock.now_ms(now_s) - row.beat_ms) / 1000)
+        old_s = 0.0 if redis_ms is None else max(0.0, (redis_ms - row.beat_ms) / 1000)
         if last is None:
             at_s = now_s - old_s
         elif last.beat_ms != row.beat_ms:

@@ -44,7 +44,7 @@ def kept(previous: Mapping[str, Any]) -> Kept:
         found=frozenset(row["name"] for row in named(previous, "queues") if row.get("found") is True),
         pod_start_s=_positive(learned.get("podStartSeconds")),
         pod_start_p95_s=_positive(learned.get("podStartSecondsP95")),
-        scaled=_scaled(inner(previous, "lastScale")),
+        scaled=last_scale(previous),
     )
 
 
@@ -78,7 +78,9 @@ def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
-def _scaled(row: Mapping[str, Any]) -> Scaled | None:
+def last_scale(previous: Mapping[str, Any]) -> Scaled | None:
+    """The change of the replicas that the status tells of."""
+    row = inner(previous, "lastScale")
     from_, to, at_ms, reason = (
         _whole(row.get("from")),
         _whole(row.get("to")),

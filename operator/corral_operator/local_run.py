@@ -22,8 +22,9 @@ SHOW_S = 0.5
 LAST_LOOK_S = 2.0
 """Seconds that the last look at the queues may take, when all replicas are gone."""
 
-NOTHING_TAKEN = "NothingTaken"
-"""The event that a decision does not tell: a queue from which no worker takes."""
+TOLD = ("NothingTaken", "SharedQueue", "DrainTooLong")
+"""The events that neither a decision nor a finding tells: a queue from which no worker takes, one that two pools serve,
+and a busy replica that is ended all the same."""
 
 
 class LocalView(Protocol):
@@ -140,7 +141,7 @@ async def local_run(
     def told(pool: Pool, reason: str, text: str, warning: bool) -> None:
         if reason == REPLICA_DIED:
             view.tell(text)
-        elif reason == NOTHING_TAKEN:
+        elif reason in TOLD:
             view.tell(f"{pool.key.name}: {text}")
 
     processes = Processes(pools, url, folder, environ, told=told, writes=writes)

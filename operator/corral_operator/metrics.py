@@ -206,7 +206,7 @@ def _of_replicas(report: Report) -> Samples:
     if report.observed is not None:
         yield "corral_pool_ready_replicas", (), report.observed.pods.ready
         yield "corral_pool_leaving_replicas", (), report.leaving
-        if (busy := report.observed.staff.busy) is not None:
+        if (busy := report.observed.busy_pods) is not None:
             yield "corral_pool_busy_replicas", (), busy
     if report.pool is not None:
         yield "corral_pool_max_replicas", (), report.pool.max_replicas

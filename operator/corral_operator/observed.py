@@ -5,6 +5,7 @@ Everything here is plain counts and ages; nothing is a guess. What could not be 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Self
 
 from corral.beat_record import Beat
@@ -178,7 +179,7 @@ class Rivals:
     """Why nobody knows whether an autoscaler is among them; None when that is known."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Observed:
     """All of it. `now_s` is monotonic and measures spans; `wall_ms` is the epoch time that due times speak of."""
 
@@ -191,12 +192,19 @@ class Observed:
     """How busy pods are protected now: what the spec asks for, or less where the workers or Redis do not allow it."""
     rivals: Rivals = Rivals()
 
-    @property
+    @cached_property
     def known(self) -> tuple[QueueReading, ...]:
         """The queues that could be read."""
         return tuple(reading for reading in self.readings if isinstance(reading, QueueReading))
 
-    @property
+    @cached_property
     def unknown(self) -> tuple[Unknown, ...]:
         """The queues that could not."""
         return tuple(reading for reading in self.readings if isinstance(reading, Unknown))
+
+    @property
+    def busy_pods(self) -> int | None:
+        """Pods of the pool that hold jobs, or may; None when the staff is not complete. Never more than there are, nor
+        than active jobs: among the staff are pods of other pools, and pods that are gone."""
+        busy = self.staff.busy
+        return None if busy is None else min(busy, self.pods.present, sum(row.active for row in self.known))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from corral.beat_record import ORDER_S, BeatState, quiet_order
-from corral.errors import RedisRefused
+from corral.errors import RedisUnavailable
 from corral.keys import Keys
 from corral_operator.observed import Member, QueueReading, WorkerReading
 
@@ -135,10 +135,11 @@ def probes(queues: Iterable[str], prefix: str) -> list[Command]:
 def written(
     posts: Sequence[Post], replies: Sequence[Any], orders: Orders, pods: Mapping[Post, str], now_s: float
 ) -> dict[Post, Order]:
-    """The orders as they stand after these replies to `writes`; one that was refused is left as it was."""
+    """The orders as they stand after these replies to `writes`; one that was refused is left as it was, and so is one
+    whose node of a Cluster did not answer: it counts for nothing, if it was written."""
     found = dict(orders)
     for post, reply, beat in zip(posts, replies[::2], replies[1::2], strict=True):
-        if isinstance(reply, RedisRefused):
+        if isinstance(reply, RedisUnavailable):
             continue
         before = orders.get(post)
         after = before.after_ms if before is not None and stands(before, now_s) else _score(beat)
@@ -146,9 +147,9 @@ def written(
     return found
 
 
-def refusal(replies: Iterable[Any]) -> RedisRefused | None:
-    """The first of them."""
-    return next((reply for reply in replies if isinstance(reply, RedisRefused)), None)
+def refusal(replies: Iterable[Any]) -> RedisUnavailable | None:
+    """The first of them; RedisUnavailable itself where a node of a Cluster did not answer."""
+    return next((reply for reply in replies if isinstance(reply, RedisUnavailable)), None)
 
 
 def _score(reply: Any) -> int | None:

@@ -18,6 +18,9 @@ from corral_operator.observed import Member, QueueReading, Reading, Staff, Worke
 _GENERATED = "[bcdfghjklmnpqrstvwxz2456789]"
 """What Kubernetes makes the last two parts of a pod's name of."""
 
+_OF_A_POD = re.compile(rf"{_GENERATED}{{1,10}}-{_GENERATED}{{5}}|\d+")
+"""What follows the name of the Deployment. One pattern for all pools: one for each would be compiled at every look."""
+
 
 class Rest(NamedTuple):
     """A pod without a job: how many it had taken by then, and since when."""
@@ -152,7 +155,7 @@ def _accounted(
     if not reading.active:
         return True
     if reading.holders is not None:
-        return all(name in crews or _is_pod_of(workload, name) for name in reading.holders)
+        return all(name in crews or is_pod_of(workload, name) for name in reading.holders)
     held = sum(_held(crew, reading.name) for crew in crews.values())
     return held >= reading.active and not _held(nameless, reading.name)
 
@@ -163,6 +166,7 @@ def _held(crew: Iterable[_Worker], name: str) -> int:
     return sum(row.beat.busy for queue, row in rows if queue == name)
 
 
-def _is_pod_of(workload: str, name: str) -> bool:
+def is_pod_of(workload: str, name: str) -> bool:
     """Whether Kubernetes, or `corral up`, may have named a replica so: a name that all workers share is none of a pod."""
-    return re.fullmatch(rf"{re.escape(workload)}-({_GENERATED}{{1,10}}-{_GENERATED}{{5}}|\d+)", name) is not None
+    start = f"{workload}-"
+    return name.startswith(start) and _OF_A_POD.fullmatch(name, len(start)) is not None

@@ -1,6 +1,7 @@
 """The operator as a process: until a signal, or for one look."""
 
 import asyncio
+import gc
 import logging
 import sys
 
@@ -12,12 +13,18 @@ from corral_operator.refusal import ApiError
 from corral_operator.service import WatchEndedError, keep, look_once
 from corral_operator.settings import OperatorSettings
 
+NEW_OBJECTS = 50_000
+"""Before Python looks for cycles among the new ones: more than a round over a thousand pools holds at once. By its own
+700 it went through all that is remembered of all pools with nearly every round, and found nothing."""
+
 logger = logging.getLogger("corral.operator")
 
 
 def serve(settings: OperatorSettings) -> int:
     """Until SIGTERM or Ctrl-C; gives the exit code. Raises ConfigurationError."""
     _log(settings)
+    gc.freeze()  # the modules stay anyway
+    gc.set_threshold(NEW_OBJECTS, 20, 20)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(keep(settings))

@@ -25,6 +25,7 @@ from corral_operator.wanting import DOWN_ARRIVES_S, UP_ARRIVES_S
 QUEUES_TOLD = 4
 
 _NOT_TOLD = "not known: the status lacks numbers that the rules need, or they are not of one moment; ask again in 30 s"
+_SHARED = "not known: others serve its queues too, and the status does not hold the share of this pool"
 _IN_FILE = "without spec.replicas in the file; until then nothing changes"
 _UNLESS = "a queue has a limit of its own (global concurrency, rate limit), which the status does not hold"
 
@@ -54,7 +55,8 @@ def prospects_of(
     if reason in (Reason.UNKNOWN, Reason.FALLBACK):
         return list(_blind(policy, reason))
     if reason == Reason.NEVER_CREATED:
-        return [Prospect("more", "with the first job that anybody adds to one of its queues")]
+        first = Prospect("more", "with the first job that anybody adds to one of its queues")
+        return [first, *_by_the_clock(agenda_of(policy.schedules, now_ms))]
     moment = recollect(policy, status, now_ms)
     agenda = agenda_of(policy.schedules, now_ms)
     bounds = bounds_of(policy, agenda)
@@ -65,10 +67,14 @@ def prospects_of(
         *_by_the_clock(agenda),
     ]
     if desired and moment is None:
-        told.append(Prospect("at what load", _NOT_TOLD))
+        told.append(Prospect("at what load", _SHARED if _in_conflict(status) else _NOT_TOLD))
     elif desired and not _limit(status):
         told.append(Prospect("unless", _UNLESS))
     return told
+
+
+def _in_conflict(status: Mapping[str, Any]) -> bool:
+    return any(row.get("type") == "Conflict" and row.get("status") == "True" for row in rows(status, "conditions"))
 
 
 def _undo(policy: PoolSpec) -> str:

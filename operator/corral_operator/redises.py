@@ -11,15 +11,15 @@ from corral_operator.observed import Reading
 from corral_operator.readings import Reader
 from corral_operator.secret import RedisSecret
 
-Way = tuple[str, str | None, str | None, str | None]
-"""What makes a Redis distinct: address with credentials, and TLS files. Never shown."""
+Way = tuple[str, str | None, str | None, str | None, tuple[tuple[str, str], ...]]
+"""What makes a Redis distinct: address with credentials, TLS files, and the names that certificates are of. Never shown."""
 
 logger = logging.getLogger("corral.operator.redis")
 
 
 def way_of(secret: RedisSecret) -> Way:
     """Two Secrets with the same way share their connections."""
-    return secret.url, secret.ca, secret.cert, secret.key
+    return secret.url, secret.ca, secret.cert, secret.key, tuple(sorted(secret.known_as.items()))
 
 
 class Redis:

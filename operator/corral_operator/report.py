@@ -6,6 +6,7 @@ could not be read has no counts of jobs.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 from corral_operator.decision import Decision
@@ -56,7 +57,7 @@ class Jobs(NamedTuple):
         return cls(*(sum(column) for column in zip(*rows, strict=True))) if rows else cls(0, 0, 0, 0, 0, 0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Report:
     """All of it. `wall_ms` is now, in epoch ms; `generation` that of the pool's spec."""
 
@@ -84,31 +85,31 @@ class Report:
     leaving: int = 0
     """Pods that were told to take nothing more, and have still to finish or to be let go."""
 
-    @property
+    @cached_property
     def readings(self) -> Mapping[str, QueueReading]:
         """The pool's queues that could be read, by name."""
         if self.pool is None or self.observed is None:
             return {}
         return {row.name: row for row in self.observed.known if row.name in self.pool.queues}
 
-    @property
+    @cached_property
     def unknown(self) -> tuple[Unknown, ...]:
         """Its queues that were tried and could not be read."""
         rows = () if self.observed is None else self.observed.unknown
         # What keeps the pool from being served at all keeps it from trying, too.
         return rows if self.problem is None else tuple(row for row in rows if row.cause != self.problem.cause)
 
-    @property
+    @cached_property
     def complete(self) -> bool:
         """Every queue of the pool was read, so that sums over them mean something."""
         return self.pool is not None and len(self.readings) == len(self.pool.queues)
 
-    @property
+    @cached_property
     def jobs(self) -> Jobs | None:
         """The jobs of all its queues together; None when a single one is missing."""
         return Jobs.of(*self.readings.values()) if self.complete else None
 
-    @property
+    @cached_property
     def oldest_age_s(self) -> float | None:
         """How long its oldest ready job has been waiting; None without one, and when that is not known."""
         rows = [row for row in self.readings.values() if row.ready]

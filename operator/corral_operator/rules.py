@@ -28,7 +28,7 @@ RULES: Mapping[str, str] = {
     "Unschedulable": "pods find no node",
     "NeverCreated": "no queue of these names was ever created: what is there stays",
     "Unknown": "a queue could not be read: what is there stays",
-    "Fallback": "no queue could be read for longer than fallback.after: the fallback of the spec",
+    "Fallback": "a queue could not be read for longer than fallback.after: the fallback of the spec",
     "Downstream": "more pods did no more jobs per second; told as a limit, and caps nothing",
 }
 """By reason; the words of corral_operator/decision.py."""

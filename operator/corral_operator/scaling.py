@@ -156,9 +156,8 @@ def _busy(demand: Demand, observed: Observed) -> int | None:
     """Rule 8: how many pods must stay as they may be busy. None where busy pods are spared by other means, or not."""
     if observed.guard is not Busy.COST:
         return None
-    # Among the known are pods of other pools at the same queues, and pods that are gone.
-    known = demand.active if observed.staff.busy is None else observed.staff.busy
-    return min(known, demand.active, observed.pods.present)
+    known = observed.busy_pods
+    return min(demand.active, observed.pods.present) if known is None else known
 
 
 def _narrow(

@@ -11,7 +11,7 @@ Schedules are floors and ceilings, no triggers: between them the load decides. W
 """
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from corral.cron_times import next_ms, zone
 from corral_operator.decision import Reason
@@ -19,6 +19,9 @@ from corral_operator.spec import PoolSpec, Schedule
 
 ENDS_SOUGHT = 64
 """A window that is begun anew before it ends, more often than this, has no end that anybody waits for."""
+
+LEAP_MS = 2 * 3_600_000
+"""A clock that is set forward leaps an hour at most, but for those few that change sides of the date line."""
 
 LONGEST_MS = 3_600_000
 """What was worked out is worked out anew after an hour at the latest: a clock may be set."""
@@ -118,13 +121,32 @@ def _window(schedule: Schedule, wall_ms: int) -> tuple[int | None, int | None]:
     Windows that meet or overlap are one. The start is None where none comes, the end where none is in sight.
     """
     lasts_ms = round(schedule.duration_s * 1000)
-    found = next_ms(schedule.cron, schedule.time_zone, wall_ms - lasts_ms)
+    found = _first_after(schedule, max(0, wall_ms - lasts_ms))
     if found is None or found > wall_ms:
         return found, None
     latest = found
     for _ in range(ENDS_SOUGHT):
-        again = next_ms(schedule.cron, schedule.time_zone, latest)
+        again = _first_after(schedule, latest)
         if again is None or again > latest + lasts_ms:
             return found, latest + lasts_ms
         latest = again
     return found, None
+
+
+def _first_after(schedule: Schedule, since_ms: int) -> int | None:
+    """The first moment of the pattern after this one.
+
+    A time of day that the clock leaps over comes as much later. Whoever asks from behind the leap is not told of it.
+    """
+    found = next_ms(schedule.cron, schedule.time_zone, since_ms)
+    before_ms = since_ms - LEAP_MS
+    if before_ms < 0 or _offset(schedule, before_ms) >= _offset(schedule, since_ms):
+        return found
+    while (early := next_ms(schedule.cron, schedule.time_zone, before_ms)) is not None and early <= since_ms:
+        before_ms = early
+    return early if found is None or (early is not None and early < found) else found
+
+
+def _offset(schedule: Schedule, epoch_ms: int) -> timedelta:
+    wall = datetime.fromtimestamp(epoch_ms / 1000, UTC).astimezone(zone(schedule.time_zone))
+    return wall.utcoffset() or timedelta()

@@ -77,4 +77,7 @@ def _refused(key: Key, error: ApiError) -> Problem:
             f"there is no Secret {key.name} in namespace {key.namespace}; make it, with the address of Redis under "
             "the key url",
         )
-    return Problem("Forbidden", f"the operator may not read Secret {key.name}: {error.text}")
+    return Problem(
+        "Forbidden",
+        f"the operator may not read Secret {key.name}: {error.text}; where the chart was given secretNames, add it there",
+    )

@@ -92,9 +92,9 @@ def reason_text(
 
 def _busy_text(demand: Demand, observed: Observed) -> str:
     present = count(observed.pods.present, "pod")
-    if (busy := observed.staff.busy) is None:
+    if (busy := observed.busy_pods) is None:
         return f"{count(demand.active, 'job')} active, and nobody says in which of {present}"
-    return f"{min(busy, demand.active, observed.pods.present):,} of {present} hold jobs"
+    return f"{busy:,} of {present} hold jobs"
 
 
 def load_text(policy: PoolSpec, demand: Demand, pod_start_s: float) -> str:

@@ -21,6 +21,13 @@ def alerted_by(before: Inspected, observed: Observed, now_s: float) -> Inspected
     pods = observed.pods
     lost = pods.ready < before.ready and pods.present >= before.present
     until_s = now_s + ALERT_S if lost or quiet - before.silent else before.alert_until_s
+    if (quiet, pods.ready, pods.present, until_s) == (
+        before.silent,
+        before.ready,
+        before.present,
+        before.alert_until_s,
+    ):
+        return before
     return replace(before, silent=quiet, ready=pods.ready, present=pods.present, alert_until_s=until_s)
 
 

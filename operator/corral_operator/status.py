@@ -8,21 +8,30 @@ absent, never what it was before and never zero; only what was learned stays unt
 from collections.abc import Mapping
 from typing import Any
 
-from corral_operator.conditions import TEXT_LENGTH, condition_rows, cut
-from corral_operator.decision import Decision
-from corral_operator.kept import Kept, inner, kept, rows
+from corral_operator.conditions import TEXT_LENGTH, condition_rows, conditions_of, cut
+from corral_operator.decision import Decision, Reason
+from corral_operator.kept import Kept, inner, kept, last_scale, rows
 from corral_operator.learning import Learned, Source
-from corral_operator.observed import Pods, QueueReading
+from corral_operator.observed import QueueReading
 from corral_operator.report import Jobs, Report
 from corral_operator.stamps import epoch_ms, stamp
 
-__all__ = ["Kept", "kept", "status_of", "write_now"]
+__all__ = ["Kept", "kept", "status_of", "worth_building", "write_now"]
 
 VOLATILE_S = 30.0
 """Numbers that change all the time are written no more often than this."""
 
 PODS_S = 2.0
 """The same for pods by state, which change quickly while many start."""
+
+OF_THE_LOAD = frozenset(
+    reason.value
+    for reason in (
+        *(Reason.FLOW, Reason.DRAIN, Reason.LENGTH, Reason.WINDOW, Reason.NOT_IDLE_YET),
+        *(Reason.ACTIVE, Reason.DUE_SOON, Reason.BUSY, Reason.MIN_REPLICAS),
+    )
+)
+"""Reasons that take turns with every job that comes and goes: while the number is the same, one is as good as another."""
 
 STEADY_MS = 3000
 """Two looks at how long a job has been waiting differ by so much without meaning anything."""
@@ -38,19 +47,13 @@ _LARGEST = 1e300
 def status_of(report: Report, previous: Mapping[str, Any]) -> dict[str, Any]:
     """The whole status, to be put in the place of `previous`."""
     before, decision, jobs = kept(previous), report.decision, report.jobs
-    selector = report.selector
     return _told(
-        observedGeneration=report.generation,
-        replicas=_pods(report.replicas),
-        desired=None if decision is None else _pods(decision.replicas),
-        # Half a selector would be another one.
-        selector=selector if selector is not None and len(selector) <= _SELECTOR_LENGTH else None,
-        pods=None if report.observed is None else _pod_states(report.observed.pods, report.leaving),
+        **_head(report, previous),
+        pods=_pod_states(report),
         counts=None if jobs is None else jobs._asdict(),
         oldestSince=_oldest_since(report, report.oldest_age_s, previous),
         queues=_queues(report, before, previous),
         decision=None if decision is None else _decision(decision, report.wall_ms, previous),
-        lastScale=_last_scale(report, before),
         learned=_learned(report, before),
         conditions=condition_rows(report, previous),
     )
@@ -59,8 +62,8 @@ def status_of(report: Report, previous: Mapping[str, Any]) -> dict[str, Any]:
 def write_now(previous: Mapping[str, Any], status: Mapping[str, Any], since_write_s: float) -> bool:
     """Whether the status is to be written, so many seconds after it last was.
 
-    At once when something changed that somebody may wait for; pods by state after 2 s, all the rest after 30 s; what is
-    the same never.
+    At once when something changed that somebody may wait for; pods by state after 2 s, all the rest after 30 s, another
+    reason of the load for the same number among it; what is the same never.
     """
     previous = _without_foreign(previous, status)
     if status == previous:
@@ -71,6 +74,21 @@ def write_now(previous: Mapping[str, Any], status: Mapping[str, Any], since_writ
     return since_write_s >= (PODS_S if pods_changed else VOLATILE_S)
 
 
+def worth_building(report: Report, previous: Mapping[str, Any], since_write_s: float) -> bool:
+    """Whether the status of this report may have to be written: False only where `write_now` would say no.
+
+    `previous` is the status that was written last. At most looks nothing weighty has changed, and then the whole status
+    need not even be made.
+    """
+    if since_write_s >= VOLATILE_S:
+        return True
+    if since_write_s >= PODS_S and _pod_states(report) != previous.get("pods"):
+        return True
+    reason = None if report.decision is None else report.decision.reason.value
+    conditions = [(row.type, row.status, row.reason) for row in conditions_of(report)]
+    return _weight(_head(report, previous), reason, conditions) != _weighty(previous)
+
+
 def _without_foreign(previous: Mapping[str, Any], status: Mapping[str, Any]) -> Mapping[str, Any]:
     """Without the conditions of somebody else, which stay whatever is written."""
     ours = [row.get("type") for row in rows(status, "conditions")]
@@ -78,18 +96,38 @@ def _without_foreign(previous: Mapping[str, Any], status: Mapping[str, Any]) -> 
     return {**previous, "conditions": [row for row in old if row.get("type") in ours]} if old else previous
 
 
+def _head(report: Report, previous: Mapping[str, Any]) -> dict[str, Any]:
+    """The plain fields that people and programs wait for; None for what is not known."""
+    decision, selector = report.decision, report.selector
+    return {
+        "observedGeneration": report.generation,
+        "replicas": _pods(report.replicas),
+        "desired": None if decision is None else _pods(decision.replicas),
+        # Half a selector would be another one.
+        "selector": selector if selector is not None and len(selector) <= _SELECTOR_LENGTH else None,
+        "lastScale": _last_scale(report, previous),
+    }
+
+
 def _weighty(status: Mapping[str, Any]) -> list[Any]:
     """What people and programs wait for."""
-    plain = [status.get(key) for key in ("observedGeneration", "replicas", "desired", "selector", "lastScale")]
     conditions = [(row.get("type"), row.get("status"), row.get("reason")) for row in rows(status, "conditions")]
-    return [*plain, inner(status, "decision").get("reason"), conditions]
+    return _weight(status, inner(status, "decision").get("reason"), conditions)
 
 
-def _pod_states(pods: Pods, leaving: int) -> dict[str, int | None]:
+def _weight(head: Mapping[str, Any], reason: str | None, conditions: list[Any]) -> list[Any]:
+    plain = [head.get(key) for key in ("observedGeneration", "replicas", "desired", "selector", "lastScale")]
+    return [*plain, "" if reason in OF_THE_LOAD else reason, conditions]
+
+
+def _pod_states(report: Report) -> dict[str, int | None] | None:
+    if report.observed is None:
+        return None
+    pods = report.observed.pods
     return {
         "ready": _pods(pods.ready),
         "starting": _pods(len(pods.starting_ages_s)),
-        "leaving": _pods(leaving),
+        "leaving": _pods(report.leaving),
         "terminating": _pods(pods.terminating),
         "unschedulable": _pods(pods.unschedulable),
     }
@@ -152,8 +190,8 @@ def _decision(decision: Decision, wall_ms: int, previous: Mapping[str, Any]) -> 
     )
 
 
-def _last_scale(report: Report, before: Kept) -> dict[str, Any] | None:
-    scaled = report.scaled or before.scaled
+def _last_scale(report: Report, previous: Mapping[str, Any]) -> dict[str, Any] | None:
+    scaled = report.scaled or last_scale(previous)
     if scaled is None:
         return None
     return {

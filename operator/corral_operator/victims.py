@@ -103,12 +103,12 @@ def _chosen(scene: Scene) -> Plan:
     replicas = max(scene.wanted, len(scene.pods) - (len(first) or len(gone)))
     # Pods that an earlier number has given up may still be there.
     replicas = scene.wanted if scene.wanted >= scene.present else min(scene.present, replicas)
-    lowers = replicas < scene.present
+    lowers, chosen = replicas < scene.present, frozenset(victims)
     return Plan(
         replicas=replicas,
         victims=tuple(victims) if drains else (),
         marks=_marks(scene, gone) if lowers else (),
-        unmarks=tuple(pod for pod in scene.pods if pod.marked and not (pod in victims and _may_go(scene, pod))),
+        unmarks=tuple(pod for pod in scene.pods if pod.marked and not (pod in chosen and _may_go(scene, pod))),
         overdue=tuple(late) if lowers else (),
         waiting=sum(not _may_go(scene, pod) for pod in victims),
         since=_since(scene, victims) if drains else {},

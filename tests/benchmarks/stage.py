@@ -111,7 +111,7 @@ def _pool(name: str) -> Manifest:
     return pool(name, queues=[{"name": name}], **spec)
 
 
-def _cost(pid: int) -> tuple[float, float]:
+def cost(pid: int) -> tuple[float, float]:
     """Resident MiB, and processor seconds so far."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -142,7 +142,7 @@ class Gauge:
             for family in text_string_to_metric_families(body)
             for row in family.samples
         }
-        return cls(*_cost(operator.pid), samples)
+        return cls(*cost(operator.pid), samples)
 
     def total(self, name: str, **labels: str) -> float:
         """The sum over all series that have these labels."""

@@ -44,6 +44,7 @@ class QueueOfJobs:
 
     def __init__(self, number: int) -> None:
         self.name = f"pool-{number}"
+        self._worker, self._pod = f"{self.name}-worker", f"{self.name}-0"
         self._keys = Keys(self.name)
         self._numbers = 0
         self._waiting: deque[str] = deque()
@@ -66,6 +67,7 @@ class QueueOfJobs:
         keys = self._keys
         while self._running and now_s - self._running[0][1] >= 1.0:
             job_id, since_s = self._running.popleft()
+            line.call("DEL", f"{keys.job(job_id)}:lock")
             line.call("LREM", keys.active, 0, job_id)
             line.call("ZADD", keys.completed, int(now_s * 1000), job_id)
             line.call("HSET", keys.job(job_id), "finishedOn", int(now_s * 1000))
@@ -74,26 +76,27 @@ class QueueOfJobs:
         while self._waiting:
             job_id = self._waiting.popleft()
             line.call("LMOVE", keys.wait, keys.active, "RIGHT", "LEFT")
-            line.call("HSET", keys.job(job_id), "processedOn", int(now_s * 1000))
+            # Without a lock each would be an orphan, and be told of as one.
+            line.call("SET", f"{keys.job(job_id)}:lock", f"{self._worker}:1")
+            line.call("HSET", keys.job(job_id), "processedOn", int(now_s * 1000), "pb", self._pod)
             self._running.append((job_id, now_s))
         if now_s >= self._beat_at:
             self._beat_at = now_s + BEAT_S
             self._beat(line, now_s)
 
     def _beat(self, line: Line, now_s: float) -> None:
-        worker = f"{self.name}-worker"
         taken = self._ended + len(self._running)
         beat = Beat(
-            worker,
+            self._worker,
             busy=len(self._running),
             taken=taken,
             ended=self._ended,
             seconds=self._seconds,
             every=BEAT_S,
-            pod=f"{self.name}-0",
+            pod=self._pod,
         )
-        line.call("HSET", self._keys.workers, worker, beat.to_wire())
-        line.call("ZADD", self._keys.beats, int(now_s * 1000), worker)
+        line.call("HSET", self._keys.workers, self._worker, beat.to_wire())
+        line.call("ZADD", self._keys.beats, int(now_s * 1000), self._worker)
 
 
 def main() -> None:

@@ -37,6 +37,12 @@ def test_the_pool_of_the_notes_is_a_pool_of_ten_lines_over_the_secret_of_the_not
     assert pool["spec"]["redis"]["secretRef"]["name"] == "redis"
 
 
+def test_with_named_secrets_the_notes_make_and_use_one_that_the_operator_may_read(chart: Chart) -> None:
+    notes = chart.notes({"secretNames": ["redis-main", "redis-logs"]})
+    assert "kubectl create secret generic redis-main --from-literal" in notes
+    assert "redis: {secretRef: {name: redis-main}}" in notes
+
+
 def test_with_namespaces_the_commands_say_which(chart: Chart) -> None:
     notes = chart.notes({"scope": "namespaces", "namespaces": ["team-a", "team-b"]})
     assert notes.startswith("Corral 0.1.0 serves the WorkerPools of team-a, team-b.\n")

@@ -173,6 +173,29 @@ async def test_a_child_that_is_there_and_not_completed_is_waited_for(stage: Stag
     assert f"{K}{place}" not in changed
 
 
+TOLD = {
+    "fpof": {"P:unsuccessful": {f"{K}c": 5}},
+    "cpof": {"P:failed": {f"{K}c": "boom"}},
+    "idof": {"P:failed": {f"{K}c": "boom"}},
+    "rdof": {},
+}
+
+
+@pytest.mark.parametrize("policy", TOLD)
+async def test_a_flow_that_is_added_again_does_not_wait_for_a_child_whose_failure_was_dealt_with(
+    stage: Stage, policy: str
+) -> None:
+    await stage.lay({"P": job(), "waiting-children": {"P": 5}, "P:dependencies": {f"{K}open"}}, TOLD[policy])
+    await stage.lay({f"{K}c": job(**link(policy=policy)), f"{K}failed": {"c": 5}})
+    await stage.lay({f"{K}open": job(**link()), f"{K}wait": ["open"]})
+    flow = [(Q, new_job("P")), (KIDS, child("c", link(policy=policy))), (KIDS, child("open"))]
+    assert await add(stage, *flow) == ["P", "c", "open"]
+    changed = await stage.changed()
+    assert changed["events"] == ["duplicated jobId=P"]
+    assert changed[f"{K}events"] == ["duplicated jobId=c", "duplicated jobId=open"]
+    assert changed.keys() == {"events", "id", "meta", f"{K}events", f"{K}id", f"{K}meta"}
+
+
 async def test_a_child_whose_parent_is_gone_gets_this_one(stage: Stage) -> None:
     await stage.lay({f"{K}c": job(**link(Q, "gone")), f"{K}wait": ["c"]})
     await add(stage, (Q, new_job("P")), (KIDS, child("c")))

@@ -92,6 +92,50 @@ async def test_a_job_that_was_completed_before_leaves_its_value_and_releases_a_p
     }
 
 
+NOTED = {
+    "fails its parent": {f"{P}:unsuccessful": {C1: 5}},
+    "lets it go on": {f"{P}:failed": {C1: "boom"}},
+}
+
+
+@pytest.mark.parametrize("noted", NOTED.values(), ids=NOTED)
+@pytest.mark.parametrize("others", [{f"{P}:dependencies": {"bull:q:2"}}, {}], ids=["others", "alone"])
+async def test_a_child_whose_failure_its_parent_has_noted_already_is_not_waited_for(
+    stage: Stage, noted: dict, others: dict
+) -> None:
+    await lay(stage, WAITING if others else {P: job(), f"{UP}active": ["P"]}, others, noted)
+    await stage.lay({"mine": job(failedReason="boom", **LINK), "failed": {"mine": 5}})
+    assert await stage.add(child("mine")) == ["mine"]
+    assert await stage.changed() == {"id": "1", "events": ["duplicated jobId=mine"]}
+
+
+async def test_a_failed_job_whose_parent_lets_go_of_failed_children_is_not_waited_for(stage: Stage) -> None:
+    await lay(stage, WAITING, {"mine": job(), "failed": {"mine": 5}})
+    link = {"key": P, "json": '{"id":"P","queueKey":"bull:up","rdof":true}'}
+    await stage.add(new_job("mine", more=json.dumps({"parent": link})))
+    assert await stage.changed() == {
+        "mine": {"parentKey": P, "parent": link["json"]},
+        "id": "1",
+        "events": ["duplicated jobId=mine"],
+        **RELEASED,
+    }
+
+
+@pytest.mark.parametrize("failed", [{"failed": {"mine": 5}}, {"failed": "text"}], ids=["failed", "damaged"])
+async def test_a_failed_job_that_its_parent_does_not_know_is_waited_for_until_it_is_retried(
+    stage: Stage, failed: dict
+) -> None:
+    await lay(stage, WAITING, {"mine": job()}, failed)
+    await stage.add(child("mine"))
+    assert (await stage.changed())[f"{P}:dependencies"] == {C1}
+
+
+async def test_a_child_that_runs_once_more_is_waited_for_whatever_its_parent_has_noted(stage: Stage) -> None:
+    await lay(stage, WAITING, {f"{P}:failed": {C1: "boom"}, "mine": job(**LINK), "wait": ["mine"]})
+    await stage.add(child("mine"))
+    assert (await stage.changed())[f"{P}:dependencies"] == {C1}
+
+
 async def test_a_parent_with_other_children_waits_on(stage: Stage) -> None:
     await lay(stage, WAITING, {f"{P}:dependencies": {"bull:q:2", C1}})
     await stage.lay({"mine": job(returnvalue="7"), "completed": {"mine": 5}})

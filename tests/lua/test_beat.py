@@ -129,8 +129,9 @@ async def test_an_empty_order_is_none(stage: Stage) -> None:
 
 
 async def test_when_nobody_beats_any_more_the_records_run_out_by_themselves(stage: Stage) -> None:
+    await stage.lay({ORDERS: {"killed": quiet_order(round(time.time() * 1000) + MINUTE)}})
     await beat(stage)
-    for name in (BEATS, WORKERS):
+    for name in (BEATS, WORKERS, ORDERS):
         assert FORGET_S * 1000 - MINUTE < await stage.left_ms(name) <= FORGET_S * 1000
 
 

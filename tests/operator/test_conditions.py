@@ -202,6 +202,7 @@ TABLE: dict[str, tuple[Report, str, str, str, str]] = {
     ),
     "pods that are drained": (guarded(Busy.DRAIN, "Drain"), "Protected", "True", "Drain", "as it is"),
     "pods that are marked, as asked for": (guarded(Busy.COST, "Cost"), "Protected", "True", "Cost", ""),
+    "pods of another kind": (guarded(Busy.COST, "AnyRuntime"), "Protected", "True", "AnyRuntime", ""),
     "pods that cannot be ordered to": (guarded(Busy.COST, "NoOrders"), "Protected", "False", "NoOrders", ""),
     "pods whose cost another writes": (guarded(Busy.DRAIN, "OtherWriter"), "Protected", "False", "OtherWriter", ""),
     "pods that nobody spares": (guarded(Busy.NONE, "None"), "Protected", "False", "None", ""),

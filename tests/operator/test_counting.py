@@ -127,7 +127,17 @@ async def test_the_marker_that_versions_before_5_keep_in_an_idle_list_is_no_job(
 
 
 @pytest.mark.parametrize(
-    ("stored", "read"), [("5", 5), ("0", 0), ("2.9", 2), ("1e3", 1000), ("many", None), ("nan", None), ("inf", None)]
+    ("stored", "read"),
+    [
+        ("5", 5),
+        ("0", 0),
+        ("2.9", 2),
+        ("1e3", 1000),
+        ("1e308", 10**15),  # a pool whose decision breaks is not served at all
+        ("many", None),
+        ("nan", None),
+        ("inf", None),
+    ],
 )
 async def test_limits_are_read_as_the_takes_read_them(line: Line, stored: str, read: int | None) -> None:
     await line.call("HSET", "bull:q:meta", "concurrency", stored, "max", stored, "duration", stored)

@@ -295,6 +295,7 @@ async def test_orders_that_are_refused_hold_and_are_told_with_the_exact_permissi
         found = state.report.guard
         assert found is not None
         assert (found.busy, found.reason) == (guard.Busy.COST, "NoOrders")
+        assert "Redis refuses the operator's orders (NOPERM hdel); give its user `" in found.text
         assert "`+@read +@connection ~bull:* (+hset +hdel ~bull:*:corral:orders)`" in found.text
         assert "Redis 7" in found.text
         # Mode Cost: the idle one is marked, and nobody is told anything.
@@ -403,6 +404,105 @@ async def test_others_that_write_the_cost_are_noticed(kube: KubeMock, redis7_cli
         assert state.report.guard is not None
         assert "the deletion cost of emails-2" in state.report.guard.text
         assert costs(kube) == {"emails-2": "-7"}
+
+
+async def test_while_the_last_jobs_of_a_pool_are_waited_for_a_new_one_lets_a_pod_take_again(
+    kube: KubeMock, redis7_client: redis.asyncio.Redis, emails: Queue
+) -> None:
+    async with pool_of_three(kube, redis7_client, idleAfter="0s") as (operator, workers):
+        for worker in workers.values():
+            worker.obeys = False  # told, and not quiet yet
+        kube.change("workerpools", lambda body: body["spec"].pop("replicas"))
+        await eventually(lambda: all(worker.ordered[-1] for worker in workers.values()))
+        await emails.add("mail")
+        await operator.look(3)
+        await eventually(lambda: any(worker.ordered[-1] is None for worker in workers.values()))
+        assert len(pods(kube)) == kube.replicas() == 3
+
+
+async def test_where_marks_take_long_to_write_the_pods_are_looked_at_again_before_the_number_is_lowered(
+    kube: KubeMock, redis7_client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with pool_of_three(kube, redis7_client) as (operator, _workers):
+        drains = operator.reconciler._attendant._drainage
+        told: list[str] = []
+        real = {name: getattr(operator.cluster, name) for name in ("pods", "mark", "scale")}
+        clock, late_s = drains._clock, 0.0
+
+        def spied(name: str) -> Callable[..., Any]:
+            async def call(*args: Any) -> Any:
+                nonlocal late_s
+                told.append(name)
+                late_s = late_s + 20 if name == "mark" else 0.0
+                return await real[name](*args)
+
+            return call
+
+        for name in real:
+            monkeypatch.setattr(operator.cluster, name, spied(name))
+        monkeypatch.setattr(drains, "_clock", lambda: clock() + late_s)
+        by_hand(kube, 1)
+        await eventually(lambda: kube.replicas() == 1)
+        # An order that was relied on before the marks may have run out since.
+        first = told.index("scale")
+        assert told[:first].count("mark") == 2
+        assert told[first - 1] == "pods"
+        assert len(pods(kube)) == 1
+
+
+@pytest.mark.parametrize("mode", ["DryRun", "Paused"])
+async def test_a_pool_that_stops_to_scale_in_the_middle_of_it_lets_its_pods_off(
+    kube: KubeMock, redis7_client: redis.asyncio.Redis, mode: str
+) -> None:
+    async with pool_of_three(kube, redis7_client) as (operator, workers):
+        workers["emails-1"].busy = workers["emails-2"].busy = 1
+        await operator.look(2)
+        with kube.fault("PATCH", "deployments/scale", status=500):
+            by_hand(kube, 1)
+            await eventually(lambda: costs(kube) == {"emails-0": LOWEST_COST})
+            kube.change("workerpools", lambda body: body["spec"].update(mode=mode))
+            await eventually(lambda: costs(kube) == {})
+        await eventually(lambda: not any(worker.ordered[-1] for worker in workers.values()))
+        await operator.look(2)
+        before = len(kube.writes())
+        await operator.look(4)
+        assert (kube.replicas(), kube.writes()[before:]) == (3, [])
+
+
+async def test_workers_that_name_a_pod_late_are_drained_all_the_same(
+    kube: KubeMock, redis7_client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "UNHEARD_S", 0.5)
+    async with pool_of_three(kube, redis7_client):
+        pass
+    for name in PODS:  # their records are gone
+        await redis7_client.zrem(Keys("emails").beats, f"worker-{name}")
+        await redis7_client.hdel(Keys("emails").workers, f"worker-{name}")
+    async with played_workers(redis7_client, "others-0"), reconciling(kube) as operator:
+        await eventually(lambda: state_of(operator).departures.nameless_since_s is not None)
+        async with played_workers(redis7_client, *PODS):
+            state = state_of(operator)
+            await eventually(lambda: state.departures.nameless_since_s is None)
+            await operator.look(8)
+            assert state.report is not None
+            assert state.report.guard is not None
+            assert state.report.guard.reason == "Drain"
+
+
+async def test_orders_that_have_run_out_are_waited_for_no_longer_where_nobody_can_take_them_back(
+    kube: KubeMock, redis7_client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drainage, "LIST_S", 0.1)
+    async with pool_of_three(kube, redis7_client) as (operator, workers):
+        for worker in workers.values():
+            worker.busy = 1
+        await operator.look(2)
+        by_hand(kube, 2)
+        await eventually(lambda: state_of(operator).departures.orders)
+        monkeypatch.setattr(drainage, "ORDER_S", 1.0)
+        kube.change("workerpools", lambda body: body["spec"].update(runtime="Any", replicas=3))
+        await eventually(lambda: not state_of(operator).departures.under_way)
+        assert state_of(operator).departures.orders == {}
 
 
 # --- who may not write ---

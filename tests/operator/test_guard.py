@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from corral_operator.guard import UNHEARD_S, acl_of, guard_of, unheard_since
+from corral_operator.guard import SPARED, UNHEARD_S, acl_of, guard_of, unheard_since
 from corral_operator.observed import Staff
 from corral_operator.spec import Busy, PoolSpec, read_spec
 from pools import pool
@@ -34,8 +34,11 @@ def test_what_the_spec_asks_for_holds(asked: str, holds: Busy) -> None:
     assert reason(spec(protection={"busy": asked}), orders_refused="NOPERM") == (holds, asked)
 
 
-def test_workers_of_another_kind_take_no_orders() -> None:
-    assert reason(spec(runtime="Any")) == (Busy.COST, "NoBeats")
+def test_workers_of_another_kind_take_no_orders_and_nobody_is_warned_of_what_was_asked_for() -> None:
+    assert reason(spec(runtime="Any"), Staff()) == (Busy.COST, "AnyRuntime")
+    assert reason(spec(runtime="Any"), orders_refused="NOPERM") == (Busy.COST, "AnyRuntime")
+    assert reason(spec(runtime="Any"), foreign=["emails-1"]) == (Busy.COST, "OtherWriter")
+    assert "AnyRuntime" in SPARED
 
 
 def test_without_the_second_part_of_the_permission_the_pool_works_in_mode_cost_and_says_the_exact_line() -> None:

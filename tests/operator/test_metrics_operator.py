@@ -214,6 +214,8 @@ def test_every_limit_and_every_finding_has_its_word(metrics: OperatorMetrics) ->
     assert [value(metrics, "corral_pool_findings", kind=kind, **AT) for kind in KINDS] == [2] * len(KINDS)
     assert value(metrics, "corral_pool_busy_replicas", **AT) == 1
     assert value(metrics, "corral_pool_leaving_replicas", **AT) == 2
+    metrics.pool_seen("shop", "emails", full(5))
+    assert value(metrics, "corral_pool_busy_replicas", **AT) == 3, "the others are of other pools, or gone"
     metrics.pool_seen("shop", "emails", report(findings=Findings(looked=True)))
     assert "corral_pool_limited" not in series(metrics, "emails")
     assert value(metrics, "corral_pool_findings", kind="OutOfMemory", **AT) == 0

@@ -186,10 +186,14 @@ async def test_a_dry_run_writes_nothing_at_all(kube: KubeMock, emails: Queue) ->
     kube.add("workerpools", adopting("adopting", "other", queues=[{"name": "bulk"}], target=LENGTH))
     await emails.add_bulk(FORTY)
     async with reconciling(kube, writes=False) as operator:
+
+        def decided() -> bool:
+            return any(
+                line.startswith("corral_pool_desired_replicas") and line.endswith(" 20.0") for line in operator.shown()
+            )
+
+        await eventually(decided)
         await operator.look(4)
-        assert any(
-            line.startswith("corral_pool_desired_replicas") and line.endswith(" 20.0") for line in operator.shown()
-        )
         assert kube.writes() == []
 
 

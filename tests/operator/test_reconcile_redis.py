@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from corral import JobSpec, Queue
-from corral_operator import pool_state, readings, secret_store
+from corral_operator import inspector, pool_state, readings, secret_store, signs
 from kube_mock import base64
 from pools import pool
 from reconciling import reconciling
@@ -19,7 +19,7 @@ from servers import free_port
 from waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import redis.asyncio
 
@@ -327,3 +327,53 @@ async def test_two_hundred_pools_settle_and_then_cost_nothing(
         # One Secret: asked for once, and not by each of them.
         assert kube.count("GET", "secrets") == 1
         assert await _clients(redis7_client) == ["corral-operator", "corral-operator:events"]
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_look_at_a_sleeping_pool_costs_redis_one_round_trip_of_reads(
+    kube: KubeMock, emails: Queue, redis7_client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_state, "NET_S", 0.2)
+    monkeypatch.setattr(signs, "EVERY_S", 0.5)
+    monkeypatch.setattr(inspector, "EVERY_S", 0.5)
+    call, trips = readings.Reader._call, []
+
+    async def counted(reader: readings.Reader, commands: Sequence[Any]) -> list[Any]:
+        trips.append(commands)
+        return await call(reader, commands)
+
+    monkeypatch.setattr(readings.Reader, "_call", counted)
+    # Neither wakes it: what failed, and what is due tomorrow.
+    await emails.add("mail", delay=86_400.0)
+    await redis7_client.zadd("bull:emails:failed", {"7": 1})
+    await redis7_client.hset("bull:emails:7", mapping={"name": "mail", "data": "{}", "failedReason": "no"})
+    kube.add("workerpools", pool(idleAfter="0s"))
+    async with reconciling(kube) as operator:
+        await eventually(lambda: operator.looks > 4 and all(state.asleep for state in operator.reconciler.roster))
+        # The closer look comes once, and then no more for these jobs.
+        (state,) = operator.reconciler.roster
+        await eventually(lambda: state.inspected is not None and state.inspected.findings.looked)
+        await operator.look(2)
+        trips.clear()
+        looks = operator.looks
+        await operator.look(8)
+        assert len(trips) <= operator.looks - looks + 1
+        writes = {"HSET", "HDEL", "SET", "DEL", "ZADD", "EVAL", "EVALSHA"}
+        assert not {command[0] for commands in trips for command in commands} & writes
+
+
+@pytest.mark.usefixtures("quick")
+async def test_the_pods_of_a_busy_pool_are_not_listed_once_they_are_ready(
+    kube: KubeMock, emails: Queue, redis7_client: redis.asyncio.Redis
+) -> None:
+    await emails.add_bulk(FORTY)
+    kube.add("workerpools", pool(target=LENGTH))
+    async with reconciling(kube) as operator:
+        await eventually(lambda: (kube.status().get("pods") or {}).get("ready") == 20)
+        await operator.look(4)
+        for _ in range(20):
+            await redis7_client.lmove("bull:emails:wait", "bull:emails:active")
+        await operator.look(2)
+        before = kube.count("GET", "pods")
+        await operator.look(8)
+        assert kube.count("GET", "pods") == before

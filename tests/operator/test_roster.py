@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -135,6 +136,13 @@ def test_a_queue_wakes_the_pools_that_sleep_on_it(watched: Watched) -> None:
     watched.roster.settle()
     watched.roster.heard(way_of(A), None)  # the connection was lost
     assert watched.due() == ["one", "three", "two"]
+
+
+def test_secrets_of_one_address_share_no_connection_when_the_names_of_its_certificate_differ() -> None:
+    known = replace(A, known_as={"a.shop.svc": "a"})
+    assert way_of(known) != way_of(A)
+    assert way_of(known) == way_of(replace(A, known_as={"a.shop.svc": "a"}))
+    assert hash(way_of(known))
 
 
 def test_who_is_awake_needs_no_queue_to_be_heard_and_still_uses_its_redis(watched: Watched) -> None:

@@ -110,6 +110,10 @@ def test_a_queue_that_nobody_created_gets_the_floor_by_the_clock() -> None:
     story = Story(pool(OFFICE), begins_ms=begins(9))
     decision = story.look(quiet(exists=False, seen_before=False))
     assert (decision.replicas, decision.reason) == (3, Reason.NEVER_CREATED)
+    assert decision.text == (
+        "3 replicas: nobody has ever created emails; schedule office (until 2026-11-23 18:00 Europe/Berlin) asks for no "
+        "fewer; what is there stays until a job comes"
+    )
 
 
 def test_a_number_set_by_hand_goes_before_the_clock() -> None:

@@ -49,10 +49,24 @@ def test_a_schedule_holds_from_each_moment_of_its_cron_for_its_duration(moment: 
     assert holding(OFFICE, at(moment)) is holds
 
 
+def test_a_schedule_that_lasts_longer_than_time_itself_holds() -> None:
+    assert holding(replace(OFFICE, duration_s=99_999_999 * 3600.0), at("2026-11-22 12:00:00"))
+
+
 def test_a_schedule_follows_the_clock_of_its_time_zone_through_its_changes() -> None:
     for day in ("2026-03-27", "2026-03-30", "2026-10-23", "2026-10-26"):
         assert not holding(OFFICE, at(f"{day} 07:59:59"))
         assert holding(OFFICE, at(f"{day} 08:00:00"))
+
+
+def test_a_time_of_day_that_the_clock_leaps_over_begins_a_window_as_much_later() -> None:
+    # On 14 March 2027 the clock goes from 2:00 to 3:00.
+    zone = "America/New_York"
+    short = Schedule("short", "15 2 * * 0", zone, 600.0, min_replicas=1)
+    long = replace(short, duration_s=4 * 3600.0)
+    held = {minute: holding(short, at(f"2027-03-14 03:{minute}:00", zone)) for minute in (14, 15, 24, 25)}
+    assert held == {14: False, 15: True, 24: True, 25: False}
+    assert [holding(long, at(f"2027-03-14 07:{minute:02}:00", zone)) for minute in (5, 14, 15)] == [True, True, False]
 
 
 def test_a_duration_is_real_time_through_a_change_of_the_clock() -> None:

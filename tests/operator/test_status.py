@@ -24,7 +24,7 @@ from corral_operator.learning import Learned, Source
 from corral_operator.observed import Observed, Pods, QueueReading, Rivals, Unknown
 from corral_operator.report import Problem, Report, Scaled
 from corral_operator.spec import Busy, Mode
-from corral_operator.status import status_of, write_now
+from corral_operator.status import status_of, worth_building, write_now
 from reports import NOON, NOON_MS, POOL, decided, lesson, quiet, report, unread
 
 CRD = Path(__file__).parents[2] / "charts/corral/files/workerpools.corral.dev.yaml"
@@ -243,7 +243,8 @@ WAITS: dict[str, tuple[Report, float]] = {
     "a finding": (report(quiet(waiting=5), findings=found("StalledTwice", "job 7")), 0),
     "a ready pod": (report(quiet(waiting=5), pods=Pods.steady(2)), 2),
     "the decided number": (report(quiet(waiting=5), decision=decided(4)), 0),
-    "its reason": (report(quiet(waiting=5), decision=decided(3, Reason.DRAIN)), 0),
+    "its reason": (report(quiet(waiting=5), decision=decided(3, Reason.CONFLICT)), 0),
+    "a reason of the load for the same number": (report(quiet(waiting=5), decision=decided(3, Reason.DRAIN)), 30),
     "the replicas": (report(quiet(waiting=5), replicas=2), 0),
     "the generation": (report(quiet(waiting=5), generation=5), 0),
     "the selector": (report(quiet(waiting=5), selector="a=b"), 0),
@@ -261,6 +262,16 @@ def test_a_change_is_written_as_soon_as_it_matters(name: str) -> None:
     if after_s:
         assert not write_now(before, status, min(after_s - 0.01, 1e9))
     assert write_now(before, status, after_s) is (after_s != math.inf)
+
+
+@pytest.mark.parametrize("name", WAITS)
+def test_a_status_is_built_whenever_it_is_to_be_written_and_not_at_every_look(name: str) -> None:
+    told, after_s = WAITS[name]
+    before = FOUND if "finding" in name else BASE
+    for since_s in (0.0, 1.99, 2.0, 29.99, 30.0):
+        needed = write_now(before, status_of(told, before), since_s)
+        assert worth_building(told, before, since_s) or not needed
+    assert worth_building(told, before, 1.99) is (after_s == 0)
 
 
 def test_another_reason_of_the_same_condition_is_written_at_once_and_keeps_its_time() -> None:

@@ -150,6 +150,7 @@ async def test_the_manifests_may_come_on_standard_input(up: Callable[..., UpProc
     with up([local_pool("first"), local_pool("second", container=DIES)], None, "--redis", redis7_url, stdin=True) as it:
         await told(it, f"2 pools on {redis7_url}")
         await told(it, "second: 0 replicas: nobody has ever created emails")
+        await told(it, "first: Queue emails is served by pool second too")
         it.signal(signal.SIGTERM)
         await ended(it)
 

@@ -32,7 +32,7 @@ async def run(job: Job) -> str:
 worker = Worker(run)
 """
 
-PODS, ROUNDS = 4, 3
+PODS, ROUNDS = 4, 2
 
 
 def _figures(process: UpProcess) -> str:

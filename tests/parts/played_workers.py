@@ -27,6 +27,7 @@ class PlayedWorker:
         self.obeys, self.mute = True, False
         self.ordered: list[int | None] = []
         """What was found with each beat: until when it is to be quiet, or None."""
+        self._turn = asyncio.Lock()  # no beat comes after its end
 
     @property
     def quiet(self) -> bool:
@@ -41,7 +42,7 @@ class PlayedWorker:
             pod=self.pod,
             namespace="default",
         )
-        async with self._client.pipeline(transaction=True) as pipe:
+        async with self._turn, self._client.pipeline(transaction=True) as pipe:
             seconds, micros = await self._client.time()
             pipe.zadd(self.keys.beats, {self.id: int(seconds) * 1000 + int(micros) // 1000})
             pipe.hset(self.keys.workers, self.id, beat.to_wire())
@@ -52,8 +53,9 @@ class PlayedWorker:
     async def end(self) -> None:
         """As after SIGTERM: its records are gone."""
         self.mute = True
-        await self._client.zrem(self.keys.beats, self.id)
-        await self._client.hdel(self.keys.workers, self.id)
+        async with self._turn:
+            await self._client.zrem(self.keys.beats, self.id)
+            await self._client.hdel(self.keys.workers, self.id)
 
 
 class PlayedWorkers(dict[str, PlayedWorker]):

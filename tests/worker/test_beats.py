@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import redis.asyncio
@@ -444,6 +444,40 @@ async def test_a_connection_made_anew_begins_the_steadiness_anew(
         await redis7_client.client_kill_filter(_type="normal", skipme=True)
         await eventually(lambda: steady() < 1)
         await eventually(lambda: steady() > 0)
+
+
+async def test_where_redis_allows_no_connection_more_a_worker_beats_and_hears_orders_over_those_it_has(
+    often: None, new_server: Callable[..., RedisServer]
+) -> None:
+    server = new_server("redis")
+    worker = Worker("q", Gate(), redis=server.url)
+    async with redis.asyncio.from_url(server.url) as client, running(worker):
+        staff, admin = Staff(client), cast("Any", client)
+        await eventually(staff.beat)
+        shift = worker.shift
+        assert shift is not None
+
+        async def cut() -> bool:
+            (connections,) = shift.beats._lines._unused.values()
+            connection = cast("Any", connections[0])
+            await admin.config_set("maxclients", len(await admin.client_list()) - 1)
+            host, port = connection._sock.getsockname()[:2]
+            return bool(await admin.client_kill_filter(addr=f"{host}:{port}"))
+
+        await eventually(cut)
+        await staff.order(shift.worker_id)
+        began = await staff.redis_ms()
+
+        async def heard() -> bool:
+            at_ms = await staff.at_ms(shift.worker_id)
+            assert at_ms is not None
+            return at_ms > began + 1000 and (await staff.beat()).state is BeatState.QUIET
+
+        await eventually(heard)
+        # It judges nobody by that: its own beats have no connection that lasts.
+        assert shift.beats.steady_s() < 1.0
+        await admin.config_set("maxclients", 1000)
+        await eventually(lambda: shift.beats.steady_s() > 1.0)
 
 
 async def test_two_workers_of_one_process_beat_by_themselves(staff: Staff, redis7_url: str) -> None:

@@ -130,9 +130,6 @@ async def test_quiet_is_told_while_jobs_run_and_busy_goes_down_as_their_ends_are
         await eventually(says(staff, BeatState.QUIET, 0))
         counts = await queue.get_job_counts()
         assert (counts.completed, counts.active, counts.waiting) == (3, 0, 2)
-        await staff.take_back(id_of(worker))
-        gate.let_go(9)
-        await eventually(lambda: len(gate.ran) == 5, 30)
 
 
 class HeldLine:
@@ -321,6 +318,50 @@ async def test_an_outage_in_the_midst_of_taking_back_does_not_leave_it_quiet_for
         await eventually(lambda: gate.ran == ["q:1"])
         assert len(broken) == 1
         gate.let_go()
+
+
+async def test_an_order_that_is_taken_back_ends_at_once_though_another_queue_refuses_the_beats(
+    often: None, redis7_url: str, redis7_client: Any
+) -> None:
+    a, b = Staff(redis7_client, "a"), Staff(redis7_client, "b")
+    gate = Gate()
+    gate.let_go(9)
+    async with (
+        Queue("b", redis=redis7_url) as queue,
+        running(worker := Worker(["a", "b"], gate, redis=redis7_url)),
+    ):
+        await eventually(says(a, BeatState.TAKING))
+        await redis7_client.delete(a.keys.workers)
+        await redis7_client.set(a.keys.workers, "text")
+        await b.order(id_of(worker))
+        await eventually(says(b, BeatState.QUIET))
+        await queue.add("x")
+        await b.take_back(id_of(worker))
+        await eventually(lambda: gate.ran == ["b:1"])
+        assert (await b.beat()).state is BeatState.TAKING
+        await redis7_client.delete(a.keys.workers)
+
+
+async def test_an_order_at_a_queue_that_refuses_the_beats_stands_until_its_time(
+    often: None, redis7_url: str, redis7_client: Any
+) -> None:
+    a, b = Staff(redis7_client, "a"), Staff(redis7_client, "b")
+    async with running(worker := Worker(["a", "b"], Gate(), redis=redis7_url)):
+        await eventually(says(a, BeatState.TAKING))
+        await a.order(id_of(worker), 3)
+        await eventually(says(b, BeatState.QUIET))
+        await redis7_client.delete(a.keys.workers)
+        await redis7_client.set(a.keys.workers, "text")
+        first = await b.at_ms(id_of(worker))
+
+        async def beaten_twice() -> bool:
+            at_ms = await b.at_ms(id_of(worker))
+            return at_ms is not None and first is not None and at_ms > first + 500
+
+        await eventually(beaten_twice)
+        assert (await b.beat()).state is BeatState.QUIET
+        await eventually(says(b, BeatState.TAKING))
+        await redis7_client.delete(a.keys.workers)
 
 
 async def test_taking_is_told_before_anything_is_taken(

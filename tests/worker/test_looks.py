@@ -119,8 +119,9 @@ async def test_a_look_that_redis_refuses_is_told_once_a_minute(
 
 @pytest.mark.timeout(60)
 async def test_a_job_that_a_look_put_back_is_told_as_stalled_and_runs(
-    redis7_url: str, redis7_client: redis.asyncio.Redis
+    redis7_url: str, redis7_client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("corral.footing.FIRM_S", 0.5)
     client: Any = redis7_client
     stalled: list[str] = []
     worker = Worker("q", lambda job: None, redis=redis7_url)

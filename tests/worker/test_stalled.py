@@ -82,3 +82,13 @@ async def test_where_redis_never_answers_promptly_jobs_are_put_back_all_the_same
     monkeypatch.setattr("corral.stalled.PATIENCE_S", 0.5)
     async with looking(redis_url, Beats()) as found:
         await eventually(lambda: found == ["1"], 5)
+
+
+async def test_a_user_who_may_not_ask_for_redis_time_puts_jobs_back_all_the_same(redis_url: str, suspect: Any) -> None:
+    await suspect.execute_command("ACL", "SETUSER", "bullmq", "on", ">pw", "~*", "&*", "+@all", "-time")
+    try:
+        async with looking(redis_url.replace("redis://", "redis://bullmq:pw@"), Beats()) as found:
+            await eventually(lambda: found)
+    finally:
+        await suspect.execute_command("ACL", "DELUSER", "bullmq")
+    assert found == ["1"]

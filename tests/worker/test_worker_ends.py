@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -191,16 +192,51 @@ async def test_a_worker_runs_once(queue: Queue, redis_url: str) -> None:
         await worker.run()
 
 
-async def test_no_connection_and_no_task_is_left(
-    queue: Queue, redis_url: str, async_client: redis.asyncio.Redis
+async def test_no_connection_no_task_and_no_thread_is_left(
+    queue: Queue, redis_url: str, async_client: redis.asyncio.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A thread that nobody wakes would end at its next beat.
+    monkeypatch.setattr("corral.pace.BEAT_S", 3600.0)
     client: Any = async_client
     await queue.add("x")
-    connections, tasks = len(await client.client_list()), len(asyncio.all_tasks())
+    connections, tasks, threads = len(await client.client_list()), len(asyncio.all_tasks()), threading.active_count()
     async with running(Worker("q", lambda job: None, redis=redis_url)):
         await eventually(lambda: _finished(queue))
     assert len(asyncio.all_tasks()) == tasks
+    await eventually(lambda: threading.active_count() <= threads)
     await eventually(lambda: _connections(client, connections))
+
+
+async def test_many_short_lived_workers_leave_nothing_in_their_process_and_no_record_in_redis(
+    queue: Queue, redis_url: str, async_client: redis.asyncio.Redis
+) -> None:
+    client: Any = async_client
+
+    async def five_lives() -> None:
+        workers = [Worker("q", lambda job: None, redis=redis_url) for _ in range(5)]
+        async with running(*workers):
+            job = await queue.add("x")
+            await eventually(lambda: _has_run(queue, job))
+
+    def held() -> tuple[int, int, int]:
+        return threading.active_count(), len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))
+
+    def nothing_left() -> bool:
+        assert all(now <= then for now, then in zip(held(), before, strict=True)), (held(), before)
+        return True
+
+    await queue.add("x")
+    connections, before = len(await client.client_list()), held()
+    for _ in range(5):
+        await five_lives()
+    await eventually(nothing_left)
+    await eventually(lambda: _connections(client, connections))
+    assert await client.keys("bull:q:corral:*") == []
+
+
+async def _has_run(queue: Queue, job: Job) -> bool:
+    found = await queue.get_job(job.id)
+    return found is not None and found.finished_on is not None
 
 
 async def _connections(client: Any, number: int) -> bool:

@@ -13,7 +13,8 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -27,6 +28,7 @@ from corral.controls import Controls
 from corral.errors import RedisRefused, RedisUnavailable
 from corral.pace import Pace
 from corral.queue_work import QueueWork
+from corral.script import Caller
 from corral.slots import Slots
 from corral.steadiness import Steadiness
 
@@ -49,21 +51,28 @@ _LASTING = (*_ANSWERS, "NOAUTH", "WRONGPASS")
 
 
 class Beats:
-    """See the module's docstring. `about`: what is said in every beat.
+    """See the module's docstring. `about`: what is said in every beat; `spare`: connections of the event loop, for when
+    its own cannot be had.
 
     `start` in the event loop of the worker; `close` there too, or in another one when that is blocked.
     """
 
     def __init__(
-        self, lines: BlockingLines, about: Beat, works: Sequence[QueueWork], controls: Controls, slots: Slots
+        self,
+        lines: BlockingLines,
+        spare: Caller,
+        about: Beat,
+        works: Sequence[QueueWork],
+        controls: Controls,
+        slots: Slots,
     ) -> None:
         self._lines, self._about, self._works = lines, about, works
         self._controls, self._slots = controls, slots
-        self._caller = _Brief(lines)
+        self._caller = _Brief(lines, spare)
         self._thread = threading.Thread(target=self._run, name="corral-beats", daemon=True)
         self._wake = threading.Event()
         self._closing = self._draining = self._ordered = self._holds = self._unwoken = False
-        self._quiet_till = 0.0
+        self._orders: dict[QueueWork, float] = {}
         self._told: tuple[BeatState, bool] | None = None
         self._every = BEAT_S
         self._failures = 0
@@ -77,7 +86,7 @@ class Beats:
 
     def start(self) -> None:
         """Beat from now on, until `close`."""
-        self._loop = asyncio.get_running_loop()
+        self._loop = self._caller.loop = asyncio.get_running_loop()
         self._thread.start()
 
     def drain(self) -> None:
@@ -112,12 +121,16 @@ class Beats:
         """Tell and hear; gives the seconds until the next turn."""
         began = time.monotonic()
         try:
-            if not self._round() and self._holds:
+            refusal = self._round()
+            if self._holds and not self._stands():
                 self._ordered = False
                 # First it is told, then it takes: nobody may still think it quiet.
-                if not self._round():
+                refusal = self._round()
+                if not self._stands():
                     self._let_go()
             self._wake_others()
+            if refusal is not None:
+                raise refusal
         except RedisUnavailable as error:
             return self._failed(error, began)
         except Exception:  # the border of the thread: without it the worker would look dead for good
@@ -129,10 +142,10 @@ class Beats:
         self._failures, self._trouble = 0, None
         return began + self._every - time.monotonic()
 
-    def _round(self) -> bool:
-        """One beat at each queue; whether an order stands at any. Raises RedisUnavailable.
+    def _round(self) -> RedisRefused | None:
+        """One beat at each queue; gives the last refusal. Raises RedisUnavailable for anything else.
 
-        A refusal at one queue is raised at the end: it must not make the worker look dead at the others.
+        One queue that refuses must not make the worker look dead, or stay quiet, at the others.
         """
         began = time.monotonic()
         state, alert = self._state(), self._ordered or self._draining
@@ -143,26 +156,25 @@ class Beats:
         if self._lines.fresh and not self._failures:
             self._steadiness.broke()
         about = replace(self._about, state=state, slots=self._slots.total, every=self._every, lag_ms=lag_ms)
-        orders, refusal = False, None
+        refusal = None
         for work in self._works:
             try:
-                orders = self._beat(work, about) or orders
+                self._beat(work, about)
             except RedisRefused as error:
                 refusal = error
-        if refusal is not None:
-            raise refusal
-        return orders
+        return refusal
 
-    def _beat(self, work: QueueWork, about: Beat) -> bool:
-        """The beat at one queue; whether an order stands there. Raises RedisUnavailable."""
+    def _beat(self, work: QueueWork, about: Beat) -> None:
+        """The beat at one queue. Raises RedisUnavailable."""
         asked, tally = time.monotonic(), work.tally
         record = replace(about, busy=tally.busy, taken=tally.taken, ended=tally.attempts, seconds=tally.seconds(asked))
         heard = drive(beat_scripts.beat(self._caller, work.keys, record.worker, record.to_wire()))
         self._heard(heard.now_ms, asked, time.monotonic())
         until = quiet_until(heard.order)
-        if until is not None:
-            self._obey((until - heard.now_ms) / 1000)
-        return until is not None
+        if until is None:
+            self._orders.pop(work, None)
+        else:
+            self._obey(work, (until - heard.now_ms) / 1000)
 
     def _state(self) -> BeatState:
         if self._draining:
@@ -198,9 +210,14 @@ class Beats:
                 "ahead of" if skew_ms > 0 else "behind",
             )
 
-    def _obey(self, seconds: float) -> None:
-        """An order stands, for so long if Redis cannot be asked again."""
-        self._quiet_till = time.monotonic() + seconds
+    def _stands(self) -> bool:
+        """Whether an order stands at any queue: of one that cannot be asked again, until its time."""
+        now = time.monotonic()
+        return any(now < until for until in self._orders.values())
+
+    def _obey(self, work: QueueWork, seconds: float) -> None:
+        """An order stands at a queue, for so long if Redis cannot be asked again."""
+        self._orders[work] = time.monotonic() + seconds
         self._ordered = True
         if not self._holds:
             self._holds = self._unwoken = True
@@ -230,7 +247,7 @@ class Beats:
         else:
             self._steadiness.broke()
         self._failures += 1
-        if self._holds and now > self._quiet_till:
+        if self._holds and not self._stands():
             self._let_go()
         lasting = error.code in _LASTING
         if self._trouble != str(error):
@@ -261,10 +278,31 @@ class Beats:
 
 
 class _Brief:
-    """Blocking lines whose calls may not take long."""
+    """Blocking lines whose calls may not take long. Where no connection is left for them (Redis allows only so many), the
+    event loop's carry the call: who works on must not look dead, or others would run its jobs once more."""
 
-    def __init__(self, lines: BlockingLines) -> None:
-        self._lines = lines
+    loop: asyncio.AbstractEventLoop
+
+    def __init__(self, lines: BlockingLines, spare: Caller) -> None:
+        self._lines, self._spare = lines, spare
 
     async def call(self, *command: Any, timeout: float = CALL_S) -> Any:
-        return await self._lines.call(*command, timeout=timeout)
+        try:
+            return await self._lines.call(*command, timeout=timeout)
+        except RedisUnavailable as error:
+            # With a connection it was the call that failed; and after a timeout there is none left for a second try.
+            if error.maybe_done or error.code == "timeout" or not self._lines.fresh or not self.loop.is_running():
+                raise
+            return self._in_loop(self._spare.call(*command, timeout=timeout), timeout, error)
+
+    def _in_loop(self, call: Coroutine[Any, Any, Any], timeout: float, error: RedisUnavailable) -> Any:
+        try:
+            asked = asyncio.run_coroutine_threadsafe(call, self.loop)
+        except RuntimeError:  # the loop has ended just now
+            call.close()
+            raise error from None
+        try:
+            return asked.result(timeout)
+        except (TimeoutError, CancelledError):
+            asked.cancel()
+            raise error from None

@@ -50,8 +50,8 @@ def build_parser() -> argparse.ArgumentParser:
         "work",
         help="run the jobs of queues",
         description="Run workers until SIGTERM or Ctrl-C; a second one hands running jobs back at once. "
-        "Settings come from the environment: REDIS_URL, CORRAL_QUEUES, CORRAL_CONCURRENCY, CORRAL_PREFIX, "
-        "CORRAL_GRACE, CORRAL_PORT, CORRAL_LOG_FORMAT, CORRAL_LOG_LEVEL.",
+        "Settings come from the environment: REDIS_URL (or REDIS_HOST, or REDIS_SENTINELS), CORRAL_QUEUES, "
+        "CORRAL_CONCURRENCY, CORRAL_PREFIX, CORRAL_GRACE, CORRAL_PORT, CORRAL_LOG_FORMAT, CORRAL_LOG_LEVEL.",
     )
     work.add_argument(
         "workers",

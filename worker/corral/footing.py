@@ -32,17 +32,20 @@ class Footing:
         self._whole_since = -math.inf
         self._ahead_s: float | None = None
 
-    async def redis_ms(self) -> int:
-        """Redis' own time, to be sent with the look that follows. Raises RedisUnavailable."""
-        asked = time.monotonic()
+    async def redis_ms(self) -> int | None:
+        """Redis' own time, to be sent with the look that follows; None = this user may not ask for it, and the look is
+        made without. Raises RedisUnavailable."""
+        asked, answer = time.monotonic(), None
         try:
             answer = await redis_ms(self._lines)
-        except RedisUnavailable:
-            self._whole_since = math.inf
-            raise
+        except RedisUnavailable as error:
+            if error.code != "NOPERM":
+                self._whole_since = math.inf
+                raise
         self._whole_since = min(self._whole_since, time.monotonic())
         self._noticed(asked, PROMPT_S)
-        self._compared(answer / 1000)
+        if answer is not None:
+            self._compared(answer / 1000)
         return answer
 
     def _compared(self, redis_s: float) -> None:

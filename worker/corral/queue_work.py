@@ -281,8 +281,8 @@ class QueueWork:
 
     def locks_lost(self, lost: Sequence[tuple[str, str]]) -> None:
         """Jobs that still run here may be run elsewhere too."""
-        # Between its move and its end a moved job has no lock either.
-        lost = [pair for pair in lost if (run := self.running.get(pair)) is None or not run.job.moved]
+        # Between its move and its end a moved job has no lock either; and one that runs no more is told by how it ends.
+        lost = [pair for pair in lost if (run := self.running.get(pair)) is not None and not run.job.moved]
         if lost and self.listeners.wants("lock_renewal_failed"):
             self.listeners.tell("lock_renewal_failed", [job_id for job_id, _ in lost])
         for pair in lost:

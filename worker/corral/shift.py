@@ -173,7 +173,7 @@ class Shift:
             pid=os.getpid(),
             version=__version__,
         )
-        return Beats(lines, about, self.works, self.controls, self.slots)
+        return Beats(lines, self._lines, about, self.works, self.controls, self.slots)
 
     def _next_token(self) -> str:
         """A lock's token names its worker; a new number for each take tells two runs of one job apart."""

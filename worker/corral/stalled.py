@@ -49,8 +49,8 @@ async def recover(
         await footing.rest(pause)
 
 
-async def _on_firm_ground(footing: Footing) -> int:
-    """Wait for it; gives Redis' time. Raises RedisUnavailable."""
+async def _on_firm_ground(footing: Footing) -> int | None:
+    """Wait for it; gives Redis' time, where it may be asked for. Raises RedisUnavailable."""
     until = time.monotonic() + PATIENCE_S
     while True:
         asked_ms = await footing.redis_ms()

@@ -38,6 +38,7 @@ redis.call('HSET', workers, worker, ARGV[2])
 -- Nothing is left of a queue that nobody serves any more.
 redis.call('PEXPIRE', beats, silent)
 redis.call('PEXPIRE', workers, silent)
+redis.call('PEXPIRE', orders, silent)
 
 -- An order may outlive its worker. A few of them are looked at with each beat, whosever they are.
 local some = redis.call('HRANDFIELD', orders, 3, 'WITHVALUES')
