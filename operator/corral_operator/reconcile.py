@@ -83,9 +83,9 @@ class Reconciler:
             self._woken.clear()
             if self._clock() >= self._sync_at:
                 self._spawn(self._resync())
-            self._start_due()
+            seen_s = self._start_due()
             await self._settle()
-            await self._sleep()
+            await self._sleep(seen_s)
 
     async def once(self) -> list[PoolState]:
         """Attend to every pool one time; gives their states, reports in them. `sync` comes first."""
@@ -103,7 +103,8 @@ class Reconciler:
             await asyncio.wait(self._under_way)
         await self._redises.close()
 
-    def _start_due(self) -> None:
+    def _start_due(self) -> float:
+        """Begin with all that are due; gives the moment of which that is."""
         now_s = self._clock()
         due = [state for state in self.roster if not state.busy and state.due_at <= now_s]
         if due:
@@ -133,6 +134,7 @@ class Reconciler:
                 self._begin(states, self._ask_secret(states, key))
         for secret, states in rounds.values():
             self._start_round(secret, states)
+        return now_s
 
     def _start_round(self, secret: RedisSecret, states: list[PoolState]) -> None:
         try:
@@ -203,7 +205,7 @@ class Reconciler:
                 self.roster.forget(state.key)
             # The loop sleeps until the next tick at most; what is due before, it has to hear of.
             self._unsettled = self._unsettled or asleep != state.asleep
-            if self._unsettled or state.due_at < self._next_tick():
+            if self._unsettled or state.due_at < _next_tick(self._clock()):
                 self._woken.set()
 
     def _doubt(self, state: PoolState) -> None:
@@ -229,17 +231,13 @@ class Reconciler:
             self._secrets.keep({state.secret_key for state in self.roster if state.secret_key is not None})
             await self._redises.keep(queues)
 
-    async def _sleep(self) -> None:
-        """Until something wakes the loop, or the next pool is due."""
-        now_s = self._clock()
-        waiting = (state.due_at for state in self.roster if not state.busy and state.due_at > now_s)
-        until_s = min(self._next_tick(), min(waiting, default=inf))
+    async def _sleep(self, seen_s: float) -> None:
+        """Until something wakes the loop, or the next pool is due: of those, too, that have become due since `seen_s`."""
+        waiting = (state.due_at for state in self.roster if not state.busy and state.due_at > seen_s)
+        until_s = min(_next_tick(seen_s), min(waiting, default=inf))
         with suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, until_s - now_s)):
+            async with asyncio.timeout(max(0.0, until_s - self._clock())):
                 await self._woken.wait()
-
-    def _next_tick(self) -> float:
-        return (self._clock() // TICK_S + 1) * TICK_S
 
     def _begin(self, states: Iterable[PoolState], work: Coroutine[None, None, None]) -> None:
         for state in states:
@@ -250,6 +248,10 @@ class Reconciler:
         task = asyncio.create_task(work)
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
+
+
+def _next_tick(now_s: float) -> float:
+    return (now_s // TICK_S + 1) * TICK_S
 
 
 def _refused_login(state: PoolState) -> bool:

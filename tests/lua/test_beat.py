@@ -109,6 +109,12 @@ async def test_an_order_is_void_after_its_time_and_removed(stage: Stage) -> None
     assert await stage.client.hkeys(stage.keys.orders) == [name.encode() for name in others]
 
 
+async def test_an_order_for_hours_comes_of_a_wrong_clock_and_is_void(stage: Stage) -> None:
+    await stage.lay({ORDERS: {"w1": quiet_order(await redis_ms(stage) + 60 * MINUTE)}})
+    assert (await beat(stage)).order is None
+    assert await stage.client.exists(stage.keys.orders) == 0
+
+
 async def test_a_void_order_that_outlived_its_worker_is_removed_by_the_beats_of_others(stage: Stage) -> None:
     now = await redis_ms(stage)
     await stage.lay({ORDERS: {"gone": quiet_order(now - 1), "here": quiet_order(now + MINUTE)}})

@@ -91,7 +91,10 @@ def test_only_script_py_reads_lua_or_runs_it() -> None:
     assert len(others) > 10
     touching = re.compile(r"""\.lua\b|["']lua["'/]|["'](EVAL|EVALSHA|SCRIPT|FCALL)\b""")
     # These two only know where the key stands in such a command, to find its node in a Cluster.
-    assert {path.name for path in others if touching.search(path.read_text("utf-8"))} == {"cluster_map.py", "routing.py"}
+    assert {path.name for path in others if touching.search(path.read_text("utf-8"))} == {
+        "cluster_map.py",
+        "routing.py",
+    }
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

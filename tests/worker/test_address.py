@@ -59,7 +59,10 @@ def test_any_tls_file_makes_the_parts_use_tls(word: str, kind: str) -> None:
     [
         ({"REDIS_HOST": f"redis://:{SECRET}@h"}, "REDIS_HOST must be a host name or an IP address and nothing else"),
         ({"REDIS_HOST": "h", "REDIS_PORT": SECRET}, "REDIS_PORT must be a number from 1 to 65535"),
-        ({"REDIS_SENTINELS": "s:1"}, "REDIS_SENTINELS needs REDIS_MASTER: the sentinels, and the name of their primary"),
+        (
+            {"REDIS_SENTINELS": "s:1"},
+            "REDIS_SENTINELS needs REDIS_MASTER: the sentinels, and the name of their primary",
+        ),
         ({"REDIS_MASTER": "m", "REDIS_HOST": "h"}, "REDIS_MASTER needs REDIS_SENTINELS"),
         ({"REDIS_MASTER": "m", "REDIS_SENTINELS": f"s:{SECRET}"}, "REDIS_SENTINELS must be hosts with their ports"),
         ({"REDIS_PORT": "1", "REDIS_PASSWORD": SECRET}, r"REDIS_URL is not set; .*\(or REDIS_HOST, with REDIS_PORT"),

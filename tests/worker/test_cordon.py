@@ -13,7 +13,7 @@ import redis.asyncio
 
 from beating import Staff
 from corral import Job, JobSpec, Queue, Worker, beat_scripts, pace
-from corral.beat_record import BeatState
+from corral.beat_record import BeatState, quiet_order
 from corral.controls import Controls
 from corral.errors import RedisUnavailable
 from corral_process import CorralProcess
@@ -183,7 +183,7 @@ async def test_a_worker_whose_loop_is_blocked_is_not_quiet_however_long_it_takes
         with redis7.client() as client:
             until = time.monotonic() + 10
             worker = client.hkeys("bull:q:corral:workers")[0]
-            client.hset("bull:q:corral:orders", worker, "quiet:9999999999999")
+            client.hset("bull:q:corral:orders", worker, quiet_order((client.time()[0] + 60) * 1000))
             while len(seen) < 6 and time.monotonic() < until:
                 record = client.hvals("bull:q:corral:workers")[0]
                 if record not in seen:
