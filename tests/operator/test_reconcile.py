@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from corral import JobSpec, Queue
 from corral_operator import pool_state, status, workload
 from corral_operator.deployment import Key, read_deployment
+from corral_operator.metrics import OperatorMetrics
+from corral_operator.reconcile import Reconciler
+from corral_operator.table import read_pool
 from pools import adopting, pool
 from reconciling import reconciling
 from waiting import eventually
@@ -18,6 +23,7 @@ if TYPE_CHECKING:
 
     import redis.asyncio
 
+    from corral_operator.door import Door
     from corral_operator.table import Pool
     from kube_mock import KubeMock
 
@@ -397,3 +403,23 @@ async def test_a_pool_that_changes_its_deployment_and_goes_does_not_spoil_the_ne
         kube.change("deployments", lambda body: body["spec"].update(paused=True))
         await operator.look(4)
         assert kube.replicas() == 4
+
+
+async def test_a_pool_that_becomes_due_while_the_loop_turns_does_not_wait_for_another_tick() -> None:
+    now = [1.9999]
+
+    class Turning(Reconciler):
+        async def _settle(self) -> None:
+            now[0] = 2.0  # right after the due ones were started
+
+    body = pool(redis=None)
+    body["metadata"].update(namespace="default", uid="1", resourceVersion="1")
+    loop = Turning(cast("Door", SimpleNamespace(writes=False)), OperatorMetrics(), lambda: now[0])
+    loop.roster.pool_changed(read_pool(body))
+    (state,) = loop.roster
+    state.due_at = 2.0
+    running = asyncio.create_task(loop.run())
+    try:
+        await eventually(lambda: state.report is not None, within=1.0)
+    finally:
+        running.cancel()
