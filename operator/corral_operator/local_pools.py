@@ -1,17 +1,25 @@
 """The pools that a `corral up` of this machine runs, as it tells of them itself. Raises CorralError."""
 
+import asyncio
 import json
 import os
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from corral.errors import CorralError
 from corral_operator.deployment import Key
+from corral_operator.letterbox import post
 from corral_operator.noticeboard import FILE
 
 FOLDERS = "corral-up-*"
+
+ANSWER_S = 10.0
+"""Seconds that a `corral up` may take to do what it is asked."""
+
+_LOOK_S = 0.1
 
 Body = Mapping[str, Any]
 
@@ -39,6 +47,20 @@ class LocalPools:
                 return body
         within = f" in the namespace {key.namespace}" if key.namespace else ""
         raise CorralError(f"there is no WorkerPool {key.name}{within}; `corral pools --up` shows all")
+
+    async def make_automatic(self, key: Key) -> None:
+        """Take the number away that its file set, for as long as it runs."""
+        try:
+            post(self._folder, key)
+        except OSError as error:
+            raise CorralError(f"{self._folder} cannot be written: {error.strerror}") from None
+        until = time.monotonic() + ANSWER_S
+        while (await self.get(key))["spec"].get("replicas") is not None:
+            if time.monotonic() > until:
+                raise CorralError(
+                    f"the `corral up` of {self._folder} did not answer within {ANSWER_S:g} s; does it end?"
+                )
+            await asyncio.sleep(_LOOK_S)
 
 
 def find_local_pools(folder: str) -> LocalPools:

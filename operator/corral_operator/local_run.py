@@ -9,6 +9,7 @@ from typing import Protocol
 
 from corral_operator.conditions import UNREAD
 from corral_operator.decision import Reason
+from corral_operator.letterbox import collect
 from corral_operator.metrics import OperatorMetrics
 from corral_operator.pool_state import PoolState
 from corral_operator.processes import REPLICA_DIED, Processes
@@ -18,6 +19,9 @@ from corral_operator.table import Pool
 
 SHOW_S = 0.5
 """Seconds between two pictures."""
+
+LETTERS_S = 0.5
+"""Seconds between two looks for what other processes ask."""
 
 LAST_LOOK_S = 2.0
 """Seconds that the last look at the queues may take, when all replicas are gone."""
@@ -40,8 +44,9 @@ class LocalView(Protocol):
 class LocalRun:
     """The pools of one block."""
 
-    def __init__(self, processes: Processes, reconciler: Reconciler, view: LocalView) -> None:
+    def __init__(self, processes: Processes, reconciler: Reconciler, view: LocalView, folder: Path) -> None:
         self.processes = processes
+        self._folder = folder
         self._reconciler = reconciler
         self._view = view
         self._draining = False
@@ -60,6 +65,7 @@ class LocalRun:
             group.create_task(self._reconciler.run())
             group.create_task(self.processes.run(self._reconciler.roster.deployment_changed))
             group.create_task(self._show())
+            group.create_task(self._answer_letters())
 
     async def drain(self) -> None:
         """SIGTERM to every replica, and back when all are gone. The queues are read on, but nothing is started."""
@@ -81,6 +87,14 @@ class LocalRun:
         """Whatever is left is killed."""
         await self._reconciler.close()
         self.processes.kill()
+
+    async def _answer_letters(self) -> None:
+        while True:
+            for key in collect(self._folder):
+                if (pool := self.processes.make_automatic(key)) is not None:
+                    self._reconciler.roster.pool_changed(pool)
+                    self._view.tell(f"{key.name}: automatic again, until the file says replicas anew")
+            await asyncio.sleep(LETTERS_S)
 
     async def _show(self) -> None:
         while True:
@@ -150,7 +164,7 @@ async def local_run(
     await reconciler.sync()
     for pool, text in missing:
         view.tell(f"{pool.key.name}: {text}")
-    run = LocalRun(processes, reconciler, view)
+    run = LocalRun(processes, reconciler, view, folder)
     try:
         yield run
     finally:

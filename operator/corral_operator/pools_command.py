@@ -45,9 +45,11 @@ def register_auto(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     auto = commands.add_parser(
         "auto",
         help="let the operator size a WorkerPool again whose replicas were set by hand",
-        description="Removes spec.replicas, which `kubectl scale workerpool` sets: from then on the operator decides.",
+        description="Removes spec.replicas, which `kubectl scale workerpool` sets: from then on the operator decides. "
+        "With --up, what the file says of it counts no more while that `corral up` runs.",
     )
     _add_pool(auto)
+    _add_up(auto)
     auto.set_defaults(run=run_auto)
 
 
@@ -88,7 +90,7 @@ def run_explain(options: argparse.Namespace) -> int:
 def run_auto(options: argparse.Namespace) -> int:
     """`corral auto`. Raises CorralError."""
     run = _whole("auto")
-    return int(run.auto(options.pool, run.Where(options.namespace)))
+    return int(run.auto(options.pool, run.Where(options.namespace, up=options.up)))
 
 
 def _whole(command: str) -> ModuleType:

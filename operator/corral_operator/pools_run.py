@@ -103,14 +103,15 @@ async def _explain(pool: str, where: Where) -> None:
 
 
 async def _auto(pool: str, where: Where) -> None:
-    async with open_pools() as access:
-        key = Key(where.namespace or access.namespace, pool)
-        spec = inner(await access.get(key), "spec")
+    async with _source(where) as source:
+        body = await source.get(Key(where.namespace or source.namespace or "", pool))
+        key = Key(body["metadata"]["namespace"], pool)
+        spec = inner(body, "spec")
         replicas = spec.get("replicas")
         if replicas is None:
             _write(f"{key} is automatic already: its replicas are not set by hand")
         else:
-            await access.make_automatic(key)
+            await source.make_automatic(key)
             _write(f"{key} is automatic again: its replicas were set by hand to {replicas}")
         if (mode := spec.get("mode", "Auto")) != "Auto":
             _write(f"its mode is {mode}: the operator decides, and writes nothing until spec.mode is Auto")

@@ -157,6 +157,15 @@ class Processes:
         workload = self._workloads.get(key)
         return tuple(workload.running) if workload is not None else ()
 
+    def make_automatic(self, key: Key) -> Pool | None:
+        """Take a number away that was set by hand; gives the pool as it is then, None when there is nothing to take."""
+        known = self._pools.get(key)
+        if known is None or known.spec.get("replicas") is None:
+            return None
+        spec = {name: value for name, value in known.spec.items() if name != "replicas"}
+        self._pools[key] = replace(known, spec=spec, generation=known.generation + 1, version=known.version + 1)
+        return self._pools[key]
+
     async def run(self, changed: Callable[[Deployment], None]) -> None:
         """Watch over the processes until cancelled; `changed` hears of every Deployment that did."""
         while True:

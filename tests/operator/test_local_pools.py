@@ -13,6 +13,7 @@ import pytest
 from corral import Queue
 from corral.errors import CorralError
 from corral_command import Ended, corral
+from corral_operator.deployment import Key
 from corral_operator.local_pools import LocalPools, find_local_pools
 from corral_operator.noticeboard import FILE, Noticeboard
 from decided_pools import decided_pool
@@ -101,6 +102,41 @@ async def test_the_pools_of_corral_up_are_listed_and_explained(
     gone = await ask(up, "pools", "--up")
     assert (gone.code, gone.out) == (1, "")
     assert gone.err == f"corral: no `corral up` of yours runs on this machine: there is none in {up.temp}\n"
+
+
+@pytest.mark.timeout(120)  # processes one after the other
+async def test_a_pool_of_corral_up_is_made_automatic_again(tmp_path: Path, redis7_url: str) -> None:
+    with UpProcess(tmp_path / "up", [local_pool(replicas=0)], redis7_url, source=APP) as up:
+        async with Queue("emails", redis=redis7_url) as queue:
+            await queue.add("send")
+            await eventually(lambda: up.told("emails: 0 replicas: set by hand to 0"), 20)
+            again = await ask(up, "auto", "emails", "--up")
+            assert (again.code, again.out) == (
+                0,
+                "local/emails is automatic again: its replicas were set by hand to 0\n",
+            )
+            await ready(up)
+            assert up.told("emails: automatic again")
+            once_more = await ask(up, "auto", "emails", "--up")
+            assert once_more.out == "local/emails is automatic already: its replicas are not set by hand\n"
+            assert (await ask(up, "auto", "nowhere", "--up")).code == 1
+            (folder,) = up.temp.glob("corral-up-*")
+            (folder / "x.letter").write_text("nonsense")
+            await eventually(lambda: not (folder / "x.letter").exists())
+        up.ctrl_c()
+        await eventually(lambda: up.told("ending 1 worker"))
+        up.ctrl_c()
+        assert await up.wait() == 0
+
+
+async def test_a_corral_up_that_does_not_answer_is_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("corral_operator.local_pools.ANSWER_S", 0.1)
+    body = decided_pool(quiet(), present=2, replicas=2)
+    (tmp_path / FILE).write_text(json.dumps({"pid": os.getpid(), "pools": [body]}))
+    with pytest.raises(CorralError, match=r"did not answer within 0\.1 s"):
+        await LocalPools(tmp_path).make_automatic(Key("shop", "emails"))
 
 
 async def test_of_several_one_must_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
