@@ -88,6 +88,24 @@ async def test_a_worker_over_its_memory_limit_is_told_as_such_and_its_jobs_are_r
         await _every_start_is_explained(place, queue, [eater, *beside])
 
 
+@pytest.mark.timeout(150, func_only=True)
+async def test_a_job_that_kills_every_worker_by_its_memory_is_told_with_its_id_and_the_limit(place: Place) -> None:
+    limits = {"resources": {"limits": {"memory": "128Mi"}}}
+    place.pool("greedy", worker="quick", maxReplicas=2, minReplicas=2, container=limits)
+    async with Queue("greedy", redis=place.url) as queue:
+        eater = (await queue.add("eater", {"sleep": 2000, "eat": 256, "eats": 9})).id
+        told = await eventually(lambda: _poison(place.status("greedy")), 120)
+        assert told["reason"] == "OutOfMemory"
+        assert eater in told["message"]
+        assert "128Mi" in told["message"]
+
+
+def _poison(status: Manifest) -> Manifest | None:
+    """The condition PoisonJobs while it is true."""
+    rows = [row for row in status.get("conditions", ()) if (row["type"], row["status"]) == ("PoisonJobs", "True")]
+    return rows[0] if rows else None
+
+
 async def _every_start_is_explained(place: Place, queue: Queue, jobs: list[str]) -> None:
     """The first one, and one for each time that its worker was lost."""
     for job_id, pods in zip(jobs, place.starts(queue.name, *jobs), strict=True):

@@ -33,7 +33,7 @@ async def test_a_number_set_by_hand_holds_until_it_is_removed(
         await eventually(lambda: namespace.is_told("Manual", "True", "SetByHand"))
         condition = namespace.condition("Manual")
         assert condition is not None
-        assert f"kubectl patch workerpool emails -n {kubectl.namespace} --type=merge -p" in condition[2]
+        assert condition[2].endswith(f"corral auto emails -n {kubectl.namespace}")
         await eventually(lambda: namespace.status()["decision"]["reason"] == "Manual")
         assert namespace.events()[-1] == ("ScaledUp", "from 0 to 5: set by hand to 5, until removed")
         await eventually(
@@ -54,7 +54,7 @@ async def test_a_number_set_by_hand_holds_until_it_is_removed(
         await eventually(lambda: namespace.replicas() == 0)
         await eventually(lambda: namespace.is_told("Active", "False", "Manual"))
 
-        # Removed, by the very command that the condition tells.
+        # Removed, as `corral auto` does.
         patch(kubectl, "workerpool", "emails", {"spec": {"replicas": None}})
         await eventually(lambda: (namespace.replicas() or 0) > 0)
         await eventually(lambda: namespace.is_told("Manual", "False", "Automatic"))

@@ -145,7 +145,7 @@ async def test_pods_that_find_no_node_stop_the_growth_and_are_told(
 
 
 def _pods(**counts: int) -> dict[str, int]:
-    return {"ready": 0, "starting": 0, "terminating": 0, "unschedulable": 0, **counts}
+    return {"ready": 0, "starting": 0, "terminating": 0, "unschedulable": 0, "leaving": 0, **counts}
 
 
 async def _sees(operator: OperatorProcess, jobs: int) -> None:

@@ -4,6 +4,7 @@ Before anything else a job notes its start: the list `starts:QUEUE:ID` in its Re
 
     job.data.sleep   milliseconds to take
     job.data.eat     MiB to take at the first start, more than the pod may have
+    job.data.eats    at so many starts instead of one
 """
 
 import asyncio
@@ -24,7 +25,7 @@ redis = Redis.from_url(os.environ["REDIS_URL"], retry=Retry(ConstantBackoff(0.2)
 async def run(job: Job) -> str:
     starts = await redis.rpush(f"starts:{job.queue_name}:{job.id}", POD)
     await asyncio.sleep(job.data.get("sleep", 0) / 1000)
-    if starts == 1 and "eat" in job.data:
+    if "eat" in job.data and starts <= job.data.get("eats", 1):
         # Written, not only asked for: memory counts when it is touched.
         return str(len(b"x" * (job.data["eat"] << 20)))
     return POD
