@@ -23,6 +23,8 @@ from reports import decided, quiet, report, unread
 from waiting import eventually
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pytest
 
     from corral_operator.processes import Processes
@@ -69,7 +71,7 @@ def test_a_live_view_shows_findings_below_the_sentence_of_the_pool_and_leaving_r
 
 
 async def test_an_outage_its_fallback_and_its_end_are_told_once_each_even_if_the_number_stays(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(local_run, "SHOW_S", 0.01)
     state, shown, told = state_of(), [0], list[str]()
@@ -81,6 +83,7 @@ async def test_an_outage_its_fallback_and_its_end_are_told_once_each_even_if_the
         cast("Processes", SimpleNamespace(replicas=lambda _: ())),
         cast("Reconciler", SimpleNamespace(roster=[state])),
         SimpleNamespace(tell=told.append, show=show),
+        tmp_path,
     )
     showing = asyncio.create_task(run._show())
     for reason in (Reason.FLOW, Reason.UNKNOWN, Reason.FALLBACK, Reason.DRAIN):
