@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from corral.errors import RedisUnavailable
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from corral import Worker
+    from corral import Queue, Worker
     from corral.metrics import Metrics
 
 
@@ -25,6 +27,17 @@ async def running(*workers: Worker, metrics: Metrics | None = None, grace: float
     finally:
         await asyncio.gather(*(worker.close(grace) for worker in workers))
         await asyncio.gather(*tasks)
+
+
+async def all_completed(queue: Queue, number: int) -> bool:
+    """So many jobs have completed, none failed and none is left; an AssertionError until then, and False while Redis is
+    away."""
+    try:
+        counts = await queue.get_job_counts()
+    except RedisUnavailable:
+        return False
+    assert (counts.completed, counts.unfinished, counts.failed) == (number, 0, 0), counts
+    return True
 
 
 def sample(metrics: Metrics, name: str, **labels: str) -> float:

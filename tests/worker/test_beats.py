@@ -24,20 +24,9 @@ from running import running
 from waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from servers import RedisServer
-
-
-@pytest.fixture
-def staff(redis7_client: redis.asyncio.Redis) -> Staff:
-    return Staff(redis7_client)
-
-
-@pytest.fixture
-async def queue(redis7_url: str) -> AsyncIterator[Queue]:
-    async with Queue("q", redis=redis7_url) as queue:
-        yield queue
 
 
 @pytest.fixture

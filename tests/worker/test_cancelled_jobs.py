@@ -16,15 +16,7 @@ from running import running
 from waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     import redis.asyncio
-
-
-@pytest.fixture
-async def queue(redis7_url: str) -> AsyncIterator[Queue]:
-    async with Queue("q", redis=redis7_url) as queue:
-        yield queue
 
 
 async def ended(queue: Queue, number: int = 1) -> bool:

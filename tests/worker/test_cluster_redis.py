@@ -26,7 +26,7 @@ from corral.sync import FlowProducer as SyncFlowProducer
 from corral.sync import Queue as SyncQueue
 from failover import caught_up
 from redis_cluster import RedisCluster
-from running import running
+from running import all_completed, running
 from waiting import eventually, eventually_sync
 
 if TYPE_CHECKING:
@@ -251,16 +251,7 @@ async def test_a_node_that_dies_amid_jobs_is_followed_by_its_replica_and_no_job_
             await eventually(lambda: len(ran) >= 40, 20)
             mortal.nodes[0].kill()
             await _taken_over(mortal)
-
-            async def all_done() -> bool:
-                try:
-                    counts = await queue.get_job_counts()
-                except RedisUnavailable:
-                    return False
-                assert (counts.completed, counts.unfinished, counts.failed) == (200, 0, 0), counts
-                return True
-
-            await eventually(all_done, 40)
+            await eventually(lambda: all_completed(queue, 200), 40)
     assert ran == set(range(200))
 
 

@@ -29,12 +29,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-async def queue(redis7_url: str) -> AsyncIterator[Queue]:
-    async with Queue("q", redis=redis7_url) as queue:
-        yield queue
-
-
-@pytest.fixture
 async def by_hand(redis7_url: str) -> AsyncIterator[Callable[..., Worker]]:
     """Make workers without a processor; all are closed at the end."""
     made: list[Worker] = []

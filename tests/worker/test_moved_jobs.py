@@ -23,15 +23,7 @@ from running import running, sample
 from waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     import redis.asyncio
-
-
-@pytest.fixture
-async def queue(redis7_url: str) -> AsyncIterator[Queue]:
-    async with Queue("q", redis=redis7_url) as queue:
-        yield queue
 
 
 async def completed(queue: Queue, number: int) -> bool:

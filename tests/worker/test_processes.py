@@ -14,7 +14,7 @@ from corral_process import CorralProcess
 from waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
     from pathlib import Path
 
     import redis.asyncio
@@ -74,12 +74,6 @@ async def run(job):
 
 worker = Worker("q", run, concurrency=5)
 """
-
-
-@pytest.fixture
-async def queue(redis7_url: str) -> AsyncIterator[Queue]:
-    async with Queue("q", redis=redis7_url) as queue:
-        yield queue
 
 
 async def added(queue: Queue, *seconds: float) -> list[str]:

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from corral import Job, Queue, RedisUnavailable, Worker
 from running import running
 from waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
+    import pytest
     import redis.asyncio
-
-
-@pytest.fixture
-async def queue(redis7_url: str) -> AsyncIterator[Queue]:
-    async with Queue("q", redis=redis7_url) as queue:
-        yield queue
 
 
 async def completed(queue: Queue) -> bool:

@@ -18,7 +18,7 @@ from corral.errors import RedisUnavailable
 from corral.server_check import check_server
 from corral.sync import Queue as SyncQueue
 from failover import caught_up
-from running import running
+from running import all_completed, running
 from sentinels import MASTER, Watched
 from servers import free_port
 from waiting import eventually
@@ -281,16 +281,7 @@ async def test_no_job_is_lost_when_the_primary_dies_amid_two_hundred(mortal: Wat
         async with running(_worker("failover", run, mortal.url)):
             await eventually(lambda: len(runs) >= 40, 20)
             await asyncio.to_thread(mortal.fail_over)
-
-            async def all_done() -> bool:
-                try:
-                    counts = await queue.get_job_counts()
-                except RedisUnavailable:
-                    return False
-                assert (counts.completed, counts.unfinished, counts.failed) == (200, 0, 0), counts
-                return True
-
-            await eventually(all_done, 40)
+            await eventually(lambda: all_completed(queue, 200), 40)
     assert set(runs) == set(range(200))
 
 

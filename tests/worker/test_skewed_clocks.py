@@ -48,12 +48,6 @@ def clock(shift: int) -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-async def queue(redis7_url: str) -> AsyncIterator[Queue]:
-    async with Queue("q", redis=redis7_url) as queue:
-        yield queue
-
-
 @asynccontextmanager
 async def workers(folder: Path, url: str, *shifts: int, **env: str) -> AsyncIterator[list[CorralProcess]]:
     """A worker of each of these clocks, default both."""

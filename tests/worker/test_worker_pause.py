@@ -5,22 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from corral import Job, JobSpec, Queue, Worker
 from running import running
 from waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     import redis.asyncio
-
-
-@pytest.fixture
-async def queue(redis7_url: str) -> AsyncIterator[Queue]:
-    async with Queue("q", redis=redis7_url) as queue:
-        yield queue
 
 
 async def completed(queue: Queue, number: int) -> bool:
